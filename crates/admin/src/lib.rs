@@ -1,0 +1,2 @@
+//! Kafka administration for the Ottla client: topics and partitions.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `ottla` command.
+#![forbid(unsafe_code)]
+fn main() {}

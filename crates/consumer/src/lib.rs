@@ -1,0 +1,2 @@
+//! The Kafka consumer of the Ottla client.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The Kafka producer of the Ottla client.
+#![forbid(unsafe_code)]

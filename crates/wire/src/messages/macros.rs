@@ -1,0 +1,206 @@
+//! The two macros that make a message a table.
+//!
+//! ```text
+//! wire_struct! {
+//!     /// What it says.
+//!     pub struct JoinGroupRequest {
+//!         /// The group.
+//!         group_id: String [0..],
+//!         /// Absent: a dynamic member.
+//!         group_instance_id: Option<String> [5..],
+//!         /// In milliseconds.
+//!         rebalance_timeout_ms: i32 [1..; default -1; ignorable],
+//!     }
+//!     tagged { /// .. ; 0 => cluster_id: Option<String> [12..] }      (only where the schema has tagged fields)
+//! }
+//! message! { JoinGroupRequest => JoinGroupResponse: JoinGroup, 0..=9, flexible 6 }
+//! ```
+//!
+//! In the brackets: the versions that carry the field; then what differs from the usual:
+//! `nullable 1..` (an `Option` that must not be null in the other versions), `default X` (its value where the version
+//! does not carry it), `ignorable` (may be dropped silently where the version cannot carry it; without it, encoding a
+//! value other than the default is an error).
+
+/// Declares a structure of the protocol, and how it is read and written.
+macro_rules! wire_struct {
+    (
+        $(#[$struct_meta:meta])*
+        pub struct $name:ident {
+            $( $(#[$field_meta:meta])* $field:ident: $type:ty [$versions:expr $(; $($attributes:tt)*)?], )*
+        }
+        $(tagged {
+            $( $(#[$tag_meta:meta])* $tag:literal => $tag_field:ident: $tag_type:ty [$tag_versions:expr $(; $($tag_attributes:tt)*)?], )*
+        })?
+    ) => {
+        $(#[$struct_meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(clippy::exhaustive_structs, reason = "a message gains fields with the protocol only; fill in with ..Default::default()")]
+        pub struct $name {
+            $( $(#[$field_meta])* pub $field: $type, )*
+            $($( $(#[$tag_meta])* pub $tag_field: $tag_type, )*)?
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    $( $field: $crate::messages::macros::default_of!($($($attributes)*)?), )*
+                    $($( $tag_field: $crate::messages::macros::default_of!($($($tag_attributes)*)?), )*)?
+                }
+            }
+        }
+
+        impl $crate::Field for $name {
+            #[allow(unused_variables, unused_mut, reason = "not every structure has fields of every kind")]
+            fn smallest(encoding: $crate::Encoding) -> usize {
+                let mut smallest = usize::from(encoding.flexible);
+                $( if ($versions).contains(&encoding.version) {
+                    smallest += <$type as $crate::Field>::smallest(encoding);
+                } )*
+                smallest
+            }
+
+            #[allow(unused_variables, unused_mut, reason = "not every structure has fields of every kind")]
+            fn read(reader: &mut $crate::Reader, encoding: $crate::Encoding) -> Result<Self, $crate::DecodeError> {
+                let mut value = Self::default();
+                $( if ($versions).contains(&encoding.version) {
+                    let position = reader.position();
+                    value.$field = <$type as $crate::Field>::read(reader, encoding)?;
+                    if value.$field.is_null() && !$crate::messages::macros::nullable!(encoding.version; $($($attributes)*)?) {
+                        return Err($crate::DecodeError::UnexpectedNull { position });
+                    }
+                } )*
+                if encoding.flexible {
+                    reader.tagged_fields(|tag, reader| match tag {
+                        $($( $tag if ($tag_versions).contains(&encoding.version) => {
+                            value.$tag_field = <$tag_type as $crate::Field>::read(reader, encoding)?;
+                            Ok(true)
+                        } )*)?
+                        _ => Ok(false),
+                    })?;
+                }
+                Ok(value)
+            }
+
+            #[allow(unused_variables, unused_mut, reason = "not every structure has fields of every kind")]
+            fn write(&self, writer: &mut $crate::Writer, encoding: $crate::Encoding) -> Result<(), $crate::EncodeError> {
+                $( if ($versions).contains(&encoding.version) {
+                    if self.$field.is_null() && !$crate::messages::macros::nullable!(encoding.version; $($($attributes)*)?) {
+                        return Err($crate::EncodeError::NullNotInVersion {
+                            message: stringify!($name), field: stringify!($field), version: encoding.version,
+                        });
+                    }
+                    $crate::Field::write(&self.$field, writer, encoding)?;
+                } else if !$crate::messages::macros::ignorable!($($($attributes)*)?)
+                    && self.$field != $crate::messages::macros::typed_default::<$type>($crate::messages::macros::default_of!($($($attributes)*)?))
+                {
+                    return Err($crate::EncodeError::FieldNotInVersion {
+                        message: stringify!($name), field: stringify!($field), version: encoding.version,
+                    });
+                } )*
+                if encoding.flexible {
+                    let mut tags: Vec<(u32, $crate::Writer)> = Vec::new();
+                    $($( if ($tag_versions).contains(&encoding.version)
+                        && self.$tag_field != $crate::messages::macros::typed_default::<$tag_type>($crate::messages::macros::default_of!($($($tag_attributes)*)?))
+                    {
+                        let mut value = $crate::Writer::new();
+                        $crate::Field::write(&self.$tag_field, &mut value, encoding)?;
+                        tags.push(($tag, value));
+                    } )*)?
+                    $crate::messages::macros::write_tagged(writer, tags);
+                }
+                Ok(())
+            }
+
+            #[cfg(feature = "inspect")]
+            #[allow(unused_variables, unused_mut, reason = "not every structure has fields of every kind")]
+            fn inspect(&self, encoding: $crate::Encoding) -> $crate::Value {
+                let mut fields: Vec<(&'static str, $crate::Value)> = Vec::new();
+                $( if ($versions).contains(&encoding.version) {
+                    fields.push((stringify!($field), $crate::Field::inspect(&self.$field, encoding)));
+                } )*
+                $($( if ($tag_versions).contains(&encoding.version)
+                    && self.$tag_field != $crate::messages::macros::typed_default::<$tag_type>($crate::messages::macros::default_of!($($($tag_attributes)*)?))
+                {
+                    fields.push((stringify!($tag_field), $crate::Field::inspect(&self.$tag_field, encoding)));
+                } )*)?
+                $crate::Value::Struct(fields)
+            }
+        }
+    };
+}
+
+/// Declares the body of a request or a response: its API, versions and, for a request, its response.
+macro_rules! message {
+    ($request:ident => $response:ident: $api:ident, $versions:expr, flexible $flexible:expr) => {
+        message!(@body $request, $api, $versions, $flexible);
+        message!(@body $response, $api, $versions, $flexible);
+        impl $crate::Request for $request {
+            type Response = $response;
+        }
+    };
+    // For a request whose usable versions depend on what it holds: it implements `Request` itself.
+    ($request:ident, $response:ident: $api:ident, $versions:expr, flexible $flexible:expr) => {
+        message!(@body $request, $api, $versions, $flexible);
+        message!(@body $response, $api, $versions, $flexible);
+    };
+    (@body $name:ident, $api:ident, $versions:expr, $flexible:expr) => {
+        impl $crate::Message for $name {
+            const NAME: &'static str = stringify!($name);
+            const API_KEY: $crate::ApiKey = $crate::ApiKey::$api;
+            const VERSIONS: $crate::VersionRange = $crate::VersionRange::new(*$versions.start(), *$versions.end());
+
+            fn encoding(version: i16) -> $crate::Encoding {
+                $crate::Encoding::new(version, version >= $flexible)
+            }
+            fn read_body(reader: &mut $crate::Reader, version: i16) -> Result<Self, $crate::DecodeError> {
+                $crate::Field::read(reader, Self::encoding(version))
+            }
+            fn write_body(&self, writer: &mut $crate::Writer, version: i16) -> Result<(), $crate::EncodeError> {
+                $crate::Field::write(self, writer, Self::encoding(version))
+            }
+        }
+    };
+}
+
+/// A field's value where nothing was said.
+macro_rules! default_of {
+    () => { Default::default() };
+    (default $value:expr $(; $($rest:tt)*)?) => { $value };
+    (ignorable $(; $($rest:tt)*)?) => { $crate::messages::macros::default_of!($($($rest)*)?) };
+    (nullable $versions:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::default_of!($($($rest)*)?) };
+}
+
+/// Whether a field may be dropped silently.
+macro_rules! ignorable {
+    () => { false };
+    (ignorable $(; $($rest:tt)*)?) => { true };
+    (default $value:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::ignorable!($($($rest)*)?) };
+    (nullable $versions:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::ignorable!($($($rest)*)?) };
+}
+
+/// Whether a field may be null in a version.
+macro_rules! nullable {
+    ($version:expr;) => { true };
+    ($version:expr; nullable $versions:expr $(; $($rest:tt)*)?) => { ($versions).contains(&$version) };
+    ($version:expr; ignorable $(; $($rest:tt)*)?) => { $crate::messages::macros::nullable!($version; $($($rest)*)?) };
+    ($version:expr; default $value:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::nullable!($version; $($($rest)*)?) };
+}
+
+pub(crate) use {default_of, ignorable, message, nullable, wire_struct};
+
+use crate::Writer;
+
+/// Gives a default expression its field's type.
+pub(crate) fn typed_default<T>(value: T) -> T {
+    value
+}
+
+/// Writes tagged fields in the order given, which is that of their tags.
+pub(crate) fn write_tagged(writer: &mut Writer, tags: Vec<(u32, Writer)>) {
+    writer.unsigned_varint(tags.len() as u32);
+    for (tag, value) in tags {
+        writer.unsigned_varint(tag);
+        writer.unsigned_varint(value.len() as u32);
+        writer.append(value);
+    }
+}
