@@ -1,0 +1,3 @@
+//! Written together with what it measures.
+
+fn main() {}

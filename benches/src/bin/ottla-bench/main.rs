@@ -1,0 +1,3 @@
+//! Written together with the client.
+
+fn main() {}
