@@ -1,0 +1,199 @@
+//! The Java client as a process that answers questions (`java/Peer.java`).
+
+use std::io;
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+use super::{Toolbox, package_folder};
+
+/// Longer than every timeout within the peer, so that its own answer says what went wrong.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// A record as the Java client takes or gives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JavaRecord {
+    /// Its partition; when producing, `None` leaves it to Java's partitioner.
+    pub partition: Option<i32>,
+    /// Its offset, `None` before it is produced.
+    pub offset: Option<i64>,
+    /// Milliseconds since 1970; when producing, `None` is now.
+    pub timestamp_ms: Option<i64>,
+    /// `CreateTime` or `LogAppendTime`, as consumed.
+    pub timestamp_type: Option<String>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The headers in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A running Java process. It ends when this is dropped.
+#[derive(Debug)]
+pub struct JavaPeer {
+    process: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl JavaPeer {
+    /// Starts it; the first answer waits for the JVM.
+    pub fn start(toolbox: &Toolbox) -> io::Result<Self> {
+        let mut process = tokio::process::Command::new("java")
+            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"])
+            .args(["-cp", &toolbox.class_path()])
+            .arg(package_folder().join("java/Peer.java"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let requests = process.stdin.take().expect("standard input is piped");
+        let answers = BufReader::new(process.stdout.take().expect("standard output is piped")).lines();
+        Ok(Self { process, requests, answers })
+    }
+
+    /// Produces the records with Java's producer, `settings` being Kafka's own, and returns their partitions and offsets.
+    pub async fn produce(
+        &mut self,
+        bootstrap: &str,
+        topic: &str,
+        settings: &[(&str, &str)],
+        records: &[JavaRecord],
+    ) -> io::Result<Vec<(i32, i64)>> {
+        let records = records.iter().map(JavaRecord::to_json).collect::<Vec<_>>();
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        let settings = Value::Object(settings.collect());
+        let answer = self
+            .ask(&json!({"op": "produce", "bootstrap": bootstrap, "topic": topic, "settings": settings, "records": records}))
+            .await?;
+        let metadata = answer.as_array().into_iter().flatten().filter_map(|metadata| {
+            Some((i32::try_from(metadata["partition"].as_i64()?).ok()?, metadata["offset"].as_i64()?))
+        });
+        Ok(metadata.collect())
+    }
+
+    /// Reads `count` records of a partition with Java's consumer, from offset `from` on. Fewer come after a minute.
+    pub async fn consume(
+        &mut self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        count: usize,
+    ) -> io::Result<Vec<JavaRecord>> {
+        let answer = self
+            .ask(&json!({
+                "op": "consume", "bootstrap": bootstrap, "topic": topic, "partition": partition, "from": from, "count": count,
+            }))
+            .await?;
+        Ok(answer.as_array().into_iter().flatten().map(JavaRecord::from_json).collect())
+    }
+
+    /// Creates a topic with settings of its own.
+    pub async fn create_topic(
+        &mut self,
+        bootstrap: &str,
+        topic: &str,
+        partitions: i32,
+        replication: i16,
+        configs: &[(&str, &str)],
+    ) -> io::Result<()> {
+        let configs = configs.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
+        let configs = Value::Object(configs.collect());
+        self.ask(&json!({
+            "op": "create_topic", "bootstrap": bootstrap, "topic": topic, "partitions": partitions,
+            "replication": replication, "configs": configs,
+        }))
+        .await
+        .map(drop)
+    }
+
+    /// Per partition its leader (`None`: it has none) and how many replicas are in sync.
+    pub async fn describe(&mut self, bootstrap: &str, topic: &str) -> io::Result<Vec<(Option<i32>, usize)>> {
+        let answer = self.ask(&json!({"op": "describe", "bootstrap": bootstrap, "topic": topic})).await?;
+        let partitions = answer.as_array().into_iter().flatten().map(|partition| {
+            let leader = partition["leader"].as_i64().and_then(|id| i32::try_from(id).ok()).filter(|id| *id >= 0);
+            (leader, partition["isr"].as_array().map_or(0, Vec::len))
+        });
+        Ok(partitions.collect())
+    }
+
+    /// Makes `node` lead the partition, and returns when it does.
+    pub async fn move_leader(&mut self, bootstrap: &str, topic: &str, partition: i32, node: i32) -> io::Result<()> {
+        self.ask(&json!({
+            "op": "move_leader", "bootstrap": bootstrap, "topic": topic, "partition": partition, "node": node,
+        }))
+        .await
+        .map(drop)
+    }
+
+    /// Ends the process and waits for it.
+    pub async fn end(mut self) -> io::Result<()> {
+        drop(self.requests);
+        self.process.wait().await.map(drop)
+    }
+
+    async fn ask(&mut self, request: &Value) -> io::Result<Value> {
+        let answer = async {
+            self.requests.write_all(format!("{request}\n").as_bytes()).await?;
+            self.requests.flush().await?;
+            let line = self.answers.next_line().await?;
+            line.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the Java process ended"))
+        };
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer from Java to {}", request["op"])))??;
+        let mut answer: Value = serde_json::from_str(&answer)?;
+        match answer.get("error") {
+            Some(error) => Err(io::Error::other(format!("Java: {error}"))),
+            None => Ok(answer["ok"].take()),
+        }
+    }
+}
+
+impl JavaRecord {
+    fn to_json(&self) -> Value {
+        let headers = self.headers.iter().map(|(key, value)| json!([key, encode_base64(value.as_deref())]));
+        json!({
+            "partition": self.partition,
+            "timestamp": self.timestamp_ms,
+            "key": encode_base64(self.key.as_deref()),
+            "value": encode_base64(self.value.as_deref()),
+            "headers": headers.collect::<Vec<_>>(),
+        })
+    }
+
+    fn from_json(record: &Value) -> Self {
+        let headers = record["headers"].as_array().into_iter().flatten();
+        Self {
+            partition: record["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok()),
+            offset: record["offset"].as_i64(),
+            timestamp_ms: record["timestamp"].as_i64(),
+            timestamp_type: record["timestamp_type"].as_str().map(str::to_owned),
+            key: decode_base64(&record["key"]),
+            value: decode_base64(&record["value"]),
+            headers: headers
+                .map(|header| (header[0].as_str().unwrap_or_default().to_owned(), decode_base64(&header[1])))
+                .collect(),
+        }
+    }
+}
+
+/// Bytes as base64 text; null stays null.
+pub fn encode_base64(value: Option<&[u8]>) -> Value {
+    value.map_or(Value::Null, |value| Value::String(STANDARD.encode(value)))
+}
+
+/// The bytes of a base64 text; null stays null.
+///
+/// # Panics
+/// When the text is not base64: the other side is a test program of ours.
+pub fn decode_base64(value: &Value) -> Option<Vec<u8>> {
+    value.as_str().map(|text| STANDARD.decode(text).expect("base64 from the Java peer"))
+}

@@ -1,0 +1,2 @@
+//! The suite over the embedded broker.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The suite over a real Kafka.
+fn main() {}
