@@ -1,12 +1,9 @@
 //! Tests of the whole.
-<<<<<<< Updated upstream
-
-pub mod golden;
-=======
 //!
+//! - [`golden`]: vectors that Java's classes produced, as the golden tests read them.
 //! - [`kafka`]: a real Kafka cluster that the tests start and stop by themselves.
 //! - [`suite`]: one suite of cases, run over the embedded broker (`tests/embedded.rs`) and a real Kafka (`tests/kafka.rs`).
 
+pub mod golden;
 pub mod kafka;
 pub mod suite;
->>>>>>> Stashed changes

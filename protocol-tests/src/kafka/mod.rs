@@ -117,7 +117,12 @@ impl Toolbox {
         timeout: Duration,
     ) -> io::Result<std::process::Output> {
         let mut child = tokio::process::Command::new("java")
-            .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"])
+            .args([
+                "-Xmx256m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            ])
             .args(["-cp", &self.class_path(), self.class(tool)])
             .args(arguments)
             .stdin(Stdio::piped())
@@ -132,9 +137,9 @@ impl Toolbox {
             drop(stdin);
             child.wait_with_output().await
         };
-        tokio::time::timeout(timeout, run)
-            .await
-            .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("{tool:?} did not end in {timeout:?}"))))
+        tokio::time::timeout(timeout, run).await.unwrap_or_else(|_| {
+            Err(io::Error::new(io::ErrorKind::TimedOut, format!("{tool:?} did not end in {timeout:?}")))
+        })
     }
 }
 

@@ -46,7 +46,12 @@ impl JavaPeer {
     /// Starts it; the first answer waits for the JVM.
     pub fn start(toolbox: &Toolbox) -> io::Result<Self> {
         let mut process = tokio::process::Command::new("java")
-            .args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"])
+            .args([
+                "-Xmx512m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
+            ])
             .args(["-cp", &toolbox.class_path()])
             .arg(package_folder().join("java/Peer.java"))
             .stdin(Stdio::piped())
@@ -146,9 +151,9 @@ impl JavaPeer {
             let line = self.answers.next_line().await?;
             line.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the Java process ended"))
         };
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer)
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer from Java to {}", request["op"])))??;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no answer from Java to {}", request["op"]))
+        })??;
         let mut answer: Value = serde_json::from_str(&answer)?;
         match answer.get("error") {
             Some(error) => Err(io::Error::other(format!("Java: {error}"))),
