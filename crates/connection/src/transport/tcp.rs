@@ -1,0 +1,109 @@
+//! TCP.
+//!
+//! A name may stand for several addresses (KIP-302, `client.dns.lookup=use_all_dns_ips`): each is tried in turn, with a
+//! timeout of its own, in the order in which the resolver gave them, and the error tells what each of them said.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+use super::{BoxedStream, ConnectFuture, Connector};
+use crate::Address;
+
+/// Connects over TCP.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TcpConnector {
+    connect_timeout: Duration,
+    keep_alive: Option<Duration>,
+}
+
+impl TcpConnector {
+    /// With a connect timeout of 10 s an address and keep-alive probes after 60 s of silence.
+    pub fn new() -> Self {
+        Self { connect_timeout: Duration::from_secs(10), keep_alive: Some(Duration::from_secs(60)) }
+    }
+
+    /// How long each address may take to connect. Kafka's `socket.connection.setup.timeout.ms`; 10 s by default.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// After how much silence the system begins to probe whether the peer is still there; `None`: never. 60 s by
+    /// default, because load balancers drop what is silent for some four minutes without telling.
+    pub fn keep_alive(mut self, after: Option<Duration>) -> Self {
+        self.keep_alive = after;
+        self
+    }
+
+    async fn connect_any(&self, address: &Address) -> io::Result<BoxedStream> {
+        let mut failures = Vec::new();
+        for socket_address in tokio::net::lookup_host((address.host(), address.port())).await? {
+            match self.connect_one(socket_address).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                Err(error) => {
+                    tracing::debug!(%address, %socket_address, %error, "address did not connect");
+                    failures.push((socket_address, error));
+                }
+            }
+        }
+        Err(AddressesFailed::into_error(failures))
+    }
+
+    async fn connect_one(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {:?}", self.connect_timeout)))??;
+        stream.set_nodelay(true)?;
+        if let Some(after) = self.keep_alive {
+            // Three probes, ten seconds apart, then the system gives up; half a minute more than the silence itself.
+            let keep_alive = TcpKeepalive::new().with_time(after).with_interval(Duration::from_secs(10));
+            SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
+        }
+        Ok(stream)
+    }
+}
+
+impl Default for TcpConnector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Connector for TcpConnector {
+    fn connect<'a>(&'a self, address: &'a Address) -> ConnectFuture<'a> {
+        Box::pin(self.connect_any(address))
+    }
+}
+
+/// What each address of a name said, in one error whose kind is that of the first.
+#[derive(Debug)]
+struct AddressesFailed {
+    failures: Vec<(SocketAddr, io::Error)>,
+}
+
+impl AddressesFailed {
+    fn into_error(failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+        match failures.first() {
+            Some((_, first)) => io::Error::new(first.kind(), Self { failures }),
+            None => io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+        }
+    }
+}
+
+impl fmt::Display for AddressesFailed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (address, error)) in self.failures.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(formatter, "{separator}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for AddressesFailed {}
