@@ -5,12 +5,13 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{env, fmt::Write as _, fs};
+use std::fmt::{Display, Write as _};
+use std::{env, fs};
 
 use super::{Signal, Supervisor, Toolbox};
 
 /// How long a broker may take until it serves. A JVM on a busy machine needs its time.
-const START_TIMEOUT: Duration = Duration::from_secs(180);
+const START_TIMEOUT: Duration = Duration::from_mins(3);
 /// How long an orderly stop may take before the broker is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Another process may take a port between our choice and the broker's bind.
@@ -42,7 +43,7 @@ impl KafkaClusterBuilder {
     }
 
     /// A broker setting by Kafka's name; the last one wins.
-    pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn setting(mut self, name: &str, value: impl Display) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self
     }
