@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{RangeFrom, RangeInclusive};
 
 use crate::messages::ApiVersionsResponse;
 use crate::{DecodeError, EncodeError, Encoding, Reader, Writer};
@@ -93,6 +94,18 @@ impl VersionRange {
     }
 }
 
+impl From<RangeFrom<i16>> for VersionRange {
+    fn from(range: RangeFrom<i16>) -> Self {
+        Self::new(range.start, i16::MAX)
+    }
+}
+
+impl From<RangeInclusive<i16>> for VersionRange {
+    fn from(range: RangeInclusive<i16>) -> Self {
+        Self::new(*range.start(), *range.end())
+    }
+}
+
 impl fmt::Display for VersionRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} to {}", self.min, self.max)
@@ -144,9 +157,46 @@ pub trait Request: Message + Sync {
     type Response: Message;
 
     /// The versions that can carry this very request. Fewer than [`Message::VERSIONS`] where a version needs what is
-    /// not known (topic ids) or would lose what is set.
+    /// not known (topic ids) or would lose what is set. Empty where no version can carry all that is set.
     fn usable_versions(&self) -> VersionRange {
         Self::VERSIONS
+    }
+}
+
+/// A request that is to be asked in certain versions only, for a reason that it does not carry itself: an incremental
+/// fetch session, say, goes on in the versions in which it began, even when a request of it names no topic.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::exhaustive_structs, reason = "a request and its versions")]
+pub struct Within<R> {
+    /// The request.
+    pub request: R,
+    /// The versions.
+    pub versions: VersionRange,
+}
+
+impl<R: Message> Message for Within<R> {
+    const NAME: &'static str = R::NAME;
+    const API_KEY: ApiKey = R::API_KEY;
+    const VERSIONS: VersionRange = R::VERSIONS;
+
+    fn encoding(version: i16) -> Encoding {
+        R::encoding(version)
+    }
+
+    fn read_body(reader: &mut Reader, version: i16) -> Result<Self, DecodeError> {
+        Ok(Self { request: R::read_body(reader, version)?, versions: R::VERSIONS })
+    }
+
+    fn write_body(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError> {
+        self.request.write_body(writer, version)
+    }
+}
+
+impl<R: Request> Request for Within<R> {
+    type Response = R::Response;
+
+    fn usable_versions(&self) -> VersionRange {
+        self.request.usable_versions().intersect(self.versions)
     }
 }
 

@@ -35,12 +35,7 @@ impl RequestHeader {
 
     /// Reads the first three fields, which every version has, without moving `reader`'s clone that the caller keeps.
     pub fn read_fixed(reader: &mut Reader) -> Result<Self, DecodeError> {
-        Ok(Self {
-            api_key: reader.i16()?,
-            api_version: reader.i16()?,
-            correlation_id: reader.i32()?,
-            client_id: None,
-        })
+        Ok(Self { api_key: reader.i16()?, api_version: reader.i16()?, correlation_id: reader.i32()?, client_id: None })
     }
 
     /// Writes a header. `flexible` tells whether it is to be of version 2.

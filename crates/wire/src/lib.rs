@@ -24,7 +24,7 @@ mod primitives;
 mod reader;
 mod writer;
 
-pub use api::{ApiKey, BrokerVersions, Message, Request, UnsupportedVersion, VersionRange};
+pub use api::{ApiKey, BrokerVersions, Message, Request, UnsupportedVersion, VersionRange, Within};
 pub use error_code::ErrorCode;
 pub use frame::{DEFAULT_MAX_FRAME_BYTES, Frame, FrameTooLarge, frame_length};
 pub use header::{RequestHeader, ResponseHeader, decode_response, encode_request, encode_response};
@@ -33,6 +33,6 @@ pub use ids::{
 };
 #[cfg(feature = "inspect")]
 pub use inspect::{Inspect, Value};
-pub use primitives::{Encoding, Field};
+pub use primitives::{Encoding, Field, Rare, SecretBytes};
 pub use reader::{DecodeError, Reader};
 pub use writer::{EncodeError, Writer};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     DecodeError, EncodeError, ErrorCode, GenerationId, LeaderEpoch, NodeId, ProducerEpoch, ProducerId, Reader, TopicId,
-    Writer,
+    VersionRange, Writer,
 };
 
 /// A message's version, and whether it is one of the flexible ones: compact lengths and tagged fields.
@@ -37,6 +37,11 @@ pub trait Field: Sized {
 
     /// Writes it.
     fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError>;
+
+    /// Which of `versions` can carry the value without losing what must not be lost.
+    fn carried_by(&self, versions: VersionRange) -> VersionRange {
+        versions
+    }
 
     /// The value as a tree.
     #[cfg(feature = "inspect")]
@@ -219,6 +224,9 @@ impl<T: Field> Field for Option<Vec<T>> {
         let Some(elements) = self else { return crate::Value::Null };
         crate::Value::Array(elements.iter().map(|element| element.inspect(encoding)).collect())
     }
+    fn carried_by(&self, versions: VersionRange) -> VersionRange {
+        self.iter().flatten().fold(versions, |versions, element| element.carried_by(versions))
+    }
     fn is_null(&self) -> bool {
         self.is_none()
     }
@@ -274,8 +282,122 @@ impl<T: Field> Field for Vec<T> {
         writer.long_length(Some(self.len()), encoding.flexible)?;
         self.iter().try_for_each(|element| element.write(writer, encoding))
     }
+    fn carried_by(&self, versions: VersionRange) -> VersionRange {
+        self.iter().fold(versions, |versions, element| element.carried_by(versions))
+    }
     #[cfg(feature = "inspect")]
     fn inspect(&self, encoding: Encoding) -> crate::Value {
         crate::Value::Array(self.iter().map(|element| element.inspect(encoding)).collect())
+    }
+}
+
+/// A boxed slice is a third smaller than a vector, which decides where a message holds tens of thousands of short ones.
+impl<T: Field> Field for Box<[T]> {
+    fn smallest(encoding: Encoding) -> usize {
+        Vec::<T>::smallest(encoding)
+    }
+    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
+        Ok(Vec::read(reader, encoding)?.into_boxed_slice())
+    }
+    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
+        writer.long_length(Some(self.len()), encoding.flexible)?;
+        self.iter().try_for_each(|element| element.write(writer, encoding))
+    }
+    #[cfg(feature = "inspect")]
+    fn inspect(&self, encoding: Encoding) -> crate::Value {
+        crate::Value::Array(self.iter().map(|element| element.inspect(encoding)).collect())
+    }
+}
+
+/// A tagged field that is nearly always absent: it costs a pointer where it is, and an allocation where it is not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rare<T>(Option<Box<T>>);
+
+impl<T: Default + Clone + PartialEq> Rare<T> {
+    /// The value, its default where it is absent.
+    pub fn value(&self) -> T {
+        self.0.as_deref().cloned().unwrap_or_default()
+    }
+}
+
+impl<T: Default + PartialEq> From<T> for Rare<T> {
+    fn from(value: T) -> Self {
+        // The default is never written, so that it is held as absent.
+        if value == T::default() { Self(None) } else { Self(Some(Box::new(value))) }
+    }
+}
+
+impl<T: Field + Default + PartialEq> Field for Rare<T> {
+    fn smallest(encoding: Encoding) -> usize {
+        T::smallest(encoding)
+    }
+    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
+        reader.charge(size_of::<T>())?;
+        Ok(Self::from(T::read(reader, encoding)?))
+    }
+    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
+        match &self.0 {
+            Some(value) => value.write(writer, encoding),
+            None => T::default().write(writer, encoding),
+        }
+    }
+    #[cfg(feature = "inspect")]
+    fn inspect(&self, encoding: Encoding) -> crate::Value {
+        match &self.0 {
+            Some(value) => value.inspect(encoding),
+            None => T::default().inspect(encoding),
+        }
+    }
+}
+
+/// Bytes that hold or may hold a secret: `Debug` prints how many, never which.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretBytes(Bytes);
+
+impl From<Bytes> for SecretBytes {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Vec<u8>> for SecretBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<SecretBytes> for Bytes {
+    fn from(secret: SecretBytes) -> Self {
+        secret.0
+    }
+}
+
+impl std::ops::Deref for SecretBytes {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "[{} bytes not shown]", self.0.len())
+    }
+}
+
+impl Field for SecretBytes {
+    fn smallest(encoding: Encoding) -> usize {
+        Bytes::smallest(encoding)
+    }
+    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
+        Bytes::read(reader, encoding).map(Self)
+    }
+    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
+        self.0.write(writer, encoding)
+    }
+    #[cfg(feature = "inspect")]
+    fn inspect(&self, encoding: Encoding) -> crate::Value {
+        self.0.inspect(encoding)
     }
 }

@@ -150,7 +150,11 @@ impl Writer {
     /// The length of a string: compact where flexible, else two bytes. `None` is null.
     pub(crate) fn string_length(&mut self, length: Option<usize>, flexible: bool) -> Result<(), EncodeError> {
         let Some(length) = length else {
-            if flexible { self.u8(0) } else { self.i16(-1) }
+            if flexible {
+                self.u8(0)
+            } else {
+                self.i16(-1)
+            }
             return Ok(());
         };
         if flexible {
@@ -163,7 +167,11 @@ impl Writer {
     /// The length of bytes or the count of an array: compact where flexible, else four bytes. `None` is null.
     pub(crate) fn long_length(&mut self, length: Option<usize>, flexible: bool) -> Result<(), EncodeError> {
         let Some(length) = length else {
-            if flexible { self.u8(0) } else { self.i32(-1) }
+            if flexible {
+                self.u8(0)
+            } else {
+                self.i32(-1)
+            }
             return Ok(());
         };
         if flexible {

@@ -19,7 +19,8 @@
 //! In the brackets: the versions that carry the field; then what differs from the usual:
 //! `nullable 1..` (an `Option` that must not be null in the other versions), `default X` (its value where the version
 //! does not carry it), `ignorable` (may be dropped silently where the version cannot carry it; without it, encoding a
-//! value other than the default is an error).
+//! value other than the default is an error, and [`Request::usable_versions`](crate::Request::usable_versions) leaves
+//! such versions out).
 
 /// Declares a structure of the protocol, and how it is read and written.
 macro_rules! wire_struct {
@@ -97,6 +98,14 @@ macro_rules! wire_struct {
                         message: stringify!($name), field: stringify!($field), version: encoding.version,
                     });
                 } )*
+                $($( if !($tag_versions).contains(&encoding.version)
+                    && !$crate::messages::macros::ignorable!($($($tag_attributes)*)?)
+                    && self.$tag_field != $crate::messages::macros::typed_default::<$tag_type>($crate::messages::macros::default_of!($($($tag_attributes)*)?))
+                {
+                    return Err($crate::EncodeError::FieldNotInVersion {
+                        message: stringify!($name), field: stringify!($tag_field), version: encoding.version,
+                    });
+                } )*)?
                 if encoding.flexible {
                     let mut tags: Vec<(u32, $crate::Writer)> = Vec::new();
                     $($( if ($tag_versions).contains(&encoding.version)
@@ -109,6 +118,26 @@ macro_rules! wire_struct {
                     $crate::messages::macros::write_tagged(writer, tags);
                 }
                 Ok(())
+            }
+
+            fn carried_by(&self, versions: $crate::VersionRange) -> $crate::VersionRange {
+                $( let versions = $crate::messages::macros::narrow(
+                    &self.$field,
+                    versions,
+                    $crate::VersionRange::from($versions),
+                    $crate::messages::macros::nullable_versions!($versions; $($($attributes)*)?),
+                    $crate::messages::macros::ignorable!($($($attributes)*)?)
+                        || self.$field == $crate::messages::macros::typed_default::<$type>($crate::messages::macros::default_of!($($($attributes)*)?)),
+                ); )*
+                $($( let versions = $crate::messages::macros::narrow(
+                    &self.$tag_field,
+                    versions,
+                    $crate::VersionRange::from($tag_versions),
+                    $crate::VersionRange::from($tag_versions),
+                    $crate::messages::macros::ignorable!($($($tag_attributes)*)?)
+                        || self.$tag_field == $crate::messages::macros::typed_default::<$tag_type>($crate::messages::macros::default_of!($($($tag_attributes)*)?)),
+                ); )*)?
+                versions
             }
 
             #[cfg(feature = "inspect")]
@@ -136,6 +165,10 @@ macro_rules! message {
         message!(@body $response, $api, $versions, $flexible);
         impl $crate::Request for $request {
             type Response = $response;
+
+            fn usable_versions(&self) -> $crate::VersionRange {
+                $crate::Field::carried_by(self, <Self as $crate::Message>::VERSIONS)
+            }
         }
     };
     // For a request whose usable versions depend on what it holds: it implements `Request` itself.
@@ -186,9 +219,33 @@ macro_rules! nullable {
     ($version:expr; default $value:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::nullable!($version; $($($rest)*)?) };
 }
 
-pub(crate) use {default_of, ignorable, message, nullable, wire_struct};
+/// The versions in which a field may be null.
+macro_rules! nullable_versions {
+    ($all:expr;) => { $crate::VersionRange::from($all) };
+    ($all:expr; nullable $versions:expr $(; $($rest:tt)*)?) => { $crate::VersionRange::from($versions) };
+    ($all:expr; ignorable $(; $($rest:tt)*)?) => { $crate::messages::macros::nullable_versions!($all; $($($rest)*)?) };
+    ($all:expr; default $value:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::nullable_versions!($all; $($($rest)*)?) };
+}
 
-use crate::Writer;
+pub(crate) use {default_of, ignorable, message, nullable, nullable_versions, wire_struct};
+
+use crate::{Field, VersionRange, Writer};
+
+/// Which of `versions` can carry a field's value: those that have the field, unless it may be `left_out`; those that
+/// have null where it is null; and those that can carry what is inside it.
+pub(crate) fn narrow<T: Field>(
+    field: &T,
+    versions: VersionRange,
+    present: VersionRange,
+    nullable: VersionRange,
+    left_out: bool,
+) -> VersionRange {
+    let versions = if left_out { versions } else { versions.intersect(present) };
+    // Fields became nullable as the protocol grew, none ceased to be: it is always the lower versions that lack null.
+    let versions =
+        if field.is_null() && present.min < nullable.min { versions.at_least(nullable.min) } else { versions };
+    field.carried_by(versions)
+}
 
 /// Gives a default expression its field's type.
 pub(crate) fn typed_default<T>(value: T) -> T {

@@ -7,7 +7,25 @@
 pub(crate) mod macros;
 
 mod api_versions;
+mod fetch;
 mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod sasl_authenticate;
+mod sasl_handshake;
+mod topics;
 
 pub use api_versions::*;
+pub use fetch::*;
 pub use find_coordinator::*;
+pub use init_producer_id::*;
+pub use list_offsets::*;
+pub use metadata::*;
+pub use offset_for_leader_epoch::*;
+pub use produce::*;
+pub use sasl_authenticate::*;
+pub use sasl_handshake::*;
+pub use topics::{LeaderIdAndEpoch, NodeEndpoint};
