@@ -1,0 +1,105 @@
+//! Zig-zag variable-length integers at a position of a slice, with one and two bytes on the fast path.
+//!
+//! Lengths of up to 63 take one byte, of up to 8191 two; everything longer, and every error, is out of line.
+
+use super::RecordFault;
+
+/// A zig-zag encoded integer of up to five bytes; moves `position` behind it.
+#[inline(always)]
+pub(super) fn varint(bytes: &[u8], position: &mut usize) -> Result<i32, RecordFault> {
+    let rest = bytes.get(*position..).unwrap_or_default();
+    match *rest {
+        [first, ..] if first < 0x80 => {
+            *position += 1;
+            Ok(zig_zag(u32::from(first)))
+        }
+        [first, second, ..] if second < 0x80 => {
+            *position += 2;
+            Ok(zig_zag(u32::from(first & 0x7f) | u32::from(second) << 7))
+        }
+        _ => long_varint(rest, position),
+    }
+}
+
+/// A zig-zag encoded integer of up to ten bytes; moves `position` behind it.
+#[inline(always)]
+pub(super) fn varlong(bytes: &[u8], position: &mut usize) -> Result<i64, RecordFault> {
+    let rest = bytes.get(*position..).unwrap_or_default();
+    match *rest {
+        [first, ..] if first < 0x80 => {
+            *position += 1;
+            Ok(i64::from(zig_zag(u32::from(first))))
+        }
+        [first, second, ..] if second < 0x80 => {
+            *position += 2;
+            Ok(i64::from(zig_zag(u32::from(first & 0x7f) | u32::from(second) << 7)))
+        }
+        _ => long_varlong(rest, position),
+    }
+}
+
+/// Appends a zig-zag encoded integer.
+pub(super) fn put_varint(output: &mut Vec<u8>, value: i32) {
+    put_unsigned(output, u64::from((value << 1 ^ value >> 31) as u32));
+}
+
+/// Appends a zig-zag encoded integer of 64 bits.
+pub(super) fn put_varlong(output: &mut Vec<u8>, value: i64) {
+    put_unsigned(output, (value << 1 ^ value >> 63) as u64);
+}
+
+/// How many bytes the integer takes.
+pub(super) fn varint_size(value: i32) -> usize {
+    unsigned_size(u64::from((value << 1 ^ value >> 31) as u32))
+}
+
+/// How many bytes the integer takes.
+pub(super) fn varlong_size(value: i64) -> usize {
+    unsigned_size((value << 1 ^ value >> 63) as u64)
+}
+
+#[inline(always)]
+fn zig_zag(value: u32) -> i32 {
+    (value >> 1) as i32 ^ -((value & 1) as i32)
+}
+
+#[cold]
+#[inline(never)]
+fn long_varint(rest: &[u8], position: &mut usize) -> Result<i32, RecordFault> {
+    let (value, length) = unsigned(rest, 5)?;
+    *position += length;
+    // The fifth byte holds the last four bits; Java drops what is beyond them.
+    Ok(zig_zag(value as u32))
+}
+
+#[cold]
+#[inline(never)]
+fn long_varlong(rest: &[u8], position: &mut usize) -> Result<i64, RecordFault> {
+    let (value, length) = unsigned(rest, 10)?;
+    *position += length;
+    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+}
+
+fn unsigned(rest: &[u8], most: usize) -> Result<(u64, usize), RecordFault> {
+    let mut value = 0u64;
+    for (index, byte) in rest.iter().take(most).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok((value, index + 1));
+        }
+    }
+    Err(if rest.len() < most { RecordFault::Truncated } else { RecordFault::MalformedVarint })
+}
+
+fn put_unsigned(output: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        output.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    output.push(value as u8);
+}
+
+fn unsigned_size(value: u64) -> usize {
+    let bits = (u64::BITS - value.leading_zeros()).max(1);
+    bits.div_ceil(7) as usize
+}
