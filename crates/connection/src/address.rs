@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_with_its_text() {
-        for text in ["", "localhost", ":9092", "localhost:", "localhost:0", "localhost:65536", "::1:9092", "[::1:9092"] {
+        for text in ["", "localhost", ":9092", "localhost:", "localhost:0", "localhost:65536", "::1:9092", "[::1:9092"]
+        {
             assert_eq!(text.parse::<Address>(), Err(InvalidAddress { text: text.to_owned() }), "{text:?}");
         }
         assert!("PLAINTEXT://localhost:9092".parse::<Address>().is_err());

@@ -12,7 +12,12 @@
 mod address;
 mod config;
 mod connection;
+mod driver;
 mod error;
+mod handshake;
+mod in_flight;
+mod incoming;
+mod outgoing;
 mod response_buffers;
 mod transport;
 

@@ -56,9 +56,10 @@ impl TcpConnector {
     }
 
     async fn connect_one(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let stream = tokio::time::timeout(self.connect_timeout, TcpStream::connect(address))
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {:?}", self.connect_timeout)))??;
+        let stream =
+            tokio::time::timeout(self.connect_timeout, TcpStream::connect(address)).await.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, format!("no answer in {:?}", self.connect_timeout))
+            })??;
         stream.set_nodelay(true)?;
         if let Some(after) = self.keep_alive {
             // Three probes, ten seconds apart, then the system gives up; half a minute more than the silence itself.
