@@ -1,11 +1,11 @@
 //! A cluster of real brokers: configuration, start, faults and end.
 
+use std::fmt::{Display, Write as _};
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use std::fmt::{Display, Write as _};
 use std::{env, fs};
 
 use super::{Signal, Supervisor, Toolbox};
