@@ -103,6 +103,21 @@ impl Cluster {
         todo!()
     }
 
+    /// A connection to a node that is the caller's own: not pooled, not shared, closed with its last handle. A fetcher
+    /// has one for each lane to a broker: a parked Fetch of another consumer must not delay its own, and the memory
+    /// that answers are read into is its own, too. Backed off after a failed connect as the pooled ones are.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what was opened.
+    pub async fn connect(
+        &self,
+        node: NodeId,
+        response_buffers: Option<Arc<dyn ResponseBuffers>>,
+    ) -> Result<Connection, Error> {
+        todo!()
+    }
+
     /// Asks one broker, once.
     pub async fn request<R: Request>(&self, to: Destination, request: &R) -> Result<R::Response, Error> {
         todo!()
