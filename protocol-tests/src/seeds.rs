@@ -1,6 +1,13 @@
 //! Where fuzzing starts: the golden vectors, as inputs of the properties in `untrusted_bytes`.
 
+use bytes::Bytes;
+use ottla_wire::compression::Compression;
+use ottla_wire::records::RecordBatches;
+
 use crate::golden::{self, Line};
+
+/// The size of the header of a batch of magic 2; its records, compressed or not, follow.
+const BATCH_HEADER_BYTES: usize = 61;
 
 /// Inputs of one property.
 #[derive(Debug)]
@@ -15,7 +22,7 @@ pub struct Seeds {
 
 /// Seeds of every property. Panics where a file of vectors gives none.
 pub fn all() -> Vec<Seeds> {
-    let seeds = vec![messages()];
+    let seeds = vec![messages(), fetch_responses(), record_batches(), batch_round_trips(), decompression()];
     for seeds in &seeds {
         assert!(!seeds.inputs.is_empty(), "no seeds for {}", seeds.property);
     }
@@ -30,4 +37,45 @@ fn messages() -> Seeds {
     };
     let inputs = golden::lines("wire_messages.jsonl.gz").iter().filter_map(input).collect();
     Seeds { property: "messages", inputs, check: untrusted_bytes::messages::check }
+}
+
+fn fetch_responses() -> Seeds {
+    let responses = golden::lines("wire_messages.jsonl.gz").into_iter();
+    let responses = responses.filter(|line| line.text("api") == "Fetch" && line.text("dir") == "response");
+    let input =
+        |line: Line| untrusted_bytes::fetch_responses::input(line.integer("version") as i16, &line.bytes("bytes"));
+    let inputs = responses.filter_map(input).collect();
+    Seeds { property: "fetch_responses", inputs, check: untrusted_bytes::fetch_responses::check }
+}
+
+/// Every batch vector: good ones, old ones, and what Java was given damaged.
+fn record_batches() -> Seeds {
+    Seeds { property: "record_batches", inputs: batch_vectors(), check: untrusted_bytes::record_batches::check }
+}
+
+/// What a batch is made from is no vector's: noise of several lengths.
+fn batch_round_trips() -> Seeds {
+    let mut random = fastrand::Rng::with_seed(0);
+    let mut noise = |length: usize| -> Vec<u8> { (0..length).map(|_| random.u8(..)).collect() };
+    let inputs = (0..200).map(|number| noise(20 + number * 5)).collect();
+    Seeds { property: "batch_round_trips", inputs, check: untrusted_bytes::batch_round_trips::check }
+}
+
+/// The compressed records of the batch vectors.
+fn decompression() -> Seeds {
+    let mut inputs = Vec::new();
+    for bytes in batch_vectors() {
+        for batch in RecordBatches::new(Bytes::from(bytes)).flatten() {
+            let compressed = batch.bytes().get(BATCH_HEADER_BYTES..).unwrap_or_default();
+            if batch.magic() == 2 && batch.compression() != Compression::None {
+                inputs.push(untrusted_bytes::decompression::input(batch.compression(), compressed));
+            }
+        }
+    }
+    Seeds { property: "decompression", inputs, check: untrusted_bytes::decompression::check }
+}
+
+fn batch_vectors() -> Vec<Vec<u8>> {
+    let files = ["record_batches.jsonl.gz", "record_batches_legacy.jsonl.gz", "record_batches_corrupt.jsonl.gz"];
+    files.iter().flat_map(|file| golden::lines(file)).map(|line| line.bytes("bytes")).collect()
 }

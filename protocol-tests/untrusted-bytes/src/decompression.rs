@@ -8,7 +8,7 @@
 use ottla_wire::compression::{Compression, Decompressor};
 
 /// Beside its output: tables and windows of the codecs.
-pub const CONTEXT_BYTES: usize = 1 << 20;
+pub const CONTEXT_BYTES: usize = 512 * 1024;
 
 /// What decompressing under a bound of `max_bytes` may take: the output, which while it grows is there twice, and the
 /// codec's context.

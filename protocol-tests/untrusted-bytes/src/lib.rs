@@ -10,6 +10,9 @@
 //! panic in one that does not.
 #![forbid(unsafe_code)]
 
-// pub mod decompression;
+pub mod batch_round_trips;
+pub mod decompression;
+pub mod fetch_responses;
 pub mod messages;
 pub mod mutation;
+pub mod record_batches;

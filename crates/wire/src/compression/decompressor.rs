@@ -243,6 +243,8 @@ impl Output<'_> {
     /// Grows by at least half, so that a codec that comes block by block does not copy each time; within the bound.
     fn grow(&mut self, end: usize) {
         let length = end.max(self.memory.len().saturating_mul(3) / 2).min(self.max_bytes);
+        // A vector left to itself doubles, which would be beyond the bound.
+        self.memory.reserve_exact(length.saturating_sub(self.memory.len()));
         self.memory.resize(length, 0);
     }
 }
