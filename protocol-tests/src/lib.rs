@@ -2,10 +2,12 @@
 //!
 //! - [`golden`]: vectors that Java's classes produced, as the golden tests read them.
 //! - [`kafka`]: a real Kafka cluster that the tests start and stop by themselves.
+//! - [`record`]: a record as plain data, for comparisons.
 //! - [`seeds`]: the golden vectors as the inputs that fuzzing starts from.
-//! - [`suite`]: one suite of cases, run over the embedded broker (`tests/embedded.rs`) and a real Kafka (`tests/kafka.rs`).
+//! - [`suite`]: one suite of cases, run over the embedded broker (`tests/embedded.rs`) and a real Kafka (`tests/kafka`).
 
 pub mod golden;
 pub mod kafka;
+pub mod record;
 pub mod seeds;
 pub mod suite;

@@ -194,13 +194,16 @@ impl KafkaCluster {
         self.wait_until_serving(node).await
     }
 
-    /// Brings every broker back, whatever a test did to it.
+    /// Brings every broker back, whatever a test did to it. All start together: they wait for a majority of controllers.
     pub async fn heal(&self) -> io::Result<()> {
         for node in 0..self.nodes() {
             self.resume_node(node)?;
             if !self.supervisor.is_running(node)? {
-                self.start_node(node).await?;
+                self.supervisor.start_server(node, &self.configuration_file(node))?;
             }
+        }
+        for node in 0..self.nodes() {
+            self.wait_until_serving(node).await?;
         }
         Ok(())
     }

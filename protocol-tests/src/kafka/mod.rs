@@ -21,7 +21,7 @@ use std::{env, io};
 use tokio::io::AsyncWriteExt as _;
 
 pub use cluster::{KafkaCluster, KafkaClusterBuilder};
-pub use peer::{JavaPeer, JavaRecord, decode_base64, encode_base64};
+pub use peer::JavaPeer;
 pub use supervisor::{Signal, Supervisor};
 
 /// The version that tests run against unless `OTTLA_KAFKA_VERSION` names another.

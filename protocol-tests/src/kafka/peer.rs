@@ -11,28 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use super::{Toolbox, package_folder};
+use crate::record::PlainRecord;
 
 /// Longer than every timeout within the peer, so that its own answer says what went wrong.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
-
-/// A record as the Java client takes or gives it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct JavaRecord {
-    /// Its partition; when producing, `None` leaves it to Java's partitioner.
-    pub partition: Option<i32>,
-    /// Its offset, `None` before it is produced.
-    pub offset: Option<i64>,
-    /// Milliseconds since 1970; when producing, `None` is now.
-    pub timestamp_ms: Option<i64>,
-    /// `CreateTime` or `LogAppendTime`, as consumed.
-    pub timestamp_type: Option<String>,
-    /// The key.
-    pub key: Option<Vec<u8>>,
-    /// The value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-    /// The headers in order.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
-}
 
 /// A running Java process. It ends when this is dropped.
 #[derive(Debug)]
@@ -69,9 +51,9 @@ impl JavaPeer {
         bootstrap: &str,
         topic: &str,
         settings: &[(&str, &str)],
-        records: &[JavaRecord],
+        records: &[PlainRecord],
     ) -> io::Result<Vec<(i32, i64)>> {
-        let records = records.iter().map(JavaRecord::to_json).collect::<Vec<_>>();
+        let records = records.iter().map(to_json).collect::<Vec<_>>();
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), json!(value)));
         let settings = Value::Object(settings.collect());
         let answer = self
@@ -91,13 +73,13 @@ impl JavaPeer {
         partition: i32,
         from: i64,
         count: usize,
-    ) -> io::Result<Vec<JavaRecord>> {
+    ) -> io::Result<Vec<PlainRecord>> {
         let answer = self
             .ask(&json!({
                 "op": "consume", "bootstrap": bootstrap, "topic": topic, "partition": partition, "from": from, "count": count,
             }))
             .await?;
-        Ok(answer.as_array().into_iter().flatten().map(JavaRecord::from_json).collect())
+        Ok(answer.as_array().into_iter().flatten().map(from_json).collect())
     }
 
     /// Creates a topic with settings of its own.
@@ -162,43 +144,37 @@ impl JavaPeer {
     }
 }
 
-impl JavaRecord {
-    fn to_json(&self) -> Value {
-        let headers = self.headers.iter().map(|(key, value)| json!([key, encode_base64(value.as_deref())]));
-        json!({
-            "partition": self.partition,
-            "timestamp": self.timestamp_ms,
-            "key": encode_base64(self.key.as_deref()),
-            "value": encode_base64(self.value.as_deref()),
-            "headers": headers.collect::<Vec<_>>(),
-        })
-    }
+fn to_json(record: &PlainRecord) -> Value {
+    let headers = record.headers.iter().map(|(key, value)| json!([key, encode_base64(value.as_deref())]));
+    json!({
+        "partition": record.partition,
+        "timestamp": record.timestamp_ms,
+        "key": encode_base64(record.key.as_deref()),
+        "value": encode_base64(record.value.as_deref()),
+        "headers": headers.collect::<Vec<_>>(),
+    })
+}
 
-    fn from_json(record: &Value) -> Self {
-        let headers = record["headers"].as_array().into_iter().flatten();
-        Self {
-            partition: record["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok()),
-            offset: record["offset"].as_i64(),
-            timestamp_ms: record["timestamp"].as_i64(),
-            timestamp_type: record["timestamp_type"].as_str().map(str::to_owned),
-            key: decode_base64(&record["key"]),
-            value: decode_base64(&record["value"]),
-            headers: headers
-                .map(|header| (header[0].as_str().unwrap_or_default().to_owned(), decode_base64(&header[1])))
-                .collect(),
-        }
+fn from_json(record: &Value) -> PlainRecord {
+    let headers = record["headers"].as_array().into_iter().flatten();
+    PlainRecord {
+        partition: record["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok()),
+        offset: record["offset"].as_i64(),
+        timestamp_ms: record["timestamp"].as_i64(),
+        key: decode_base64(&record["key"]),
+        value: decode_base64(&record["value"]),
+        headers: headers
+            .map(|header| (header[0].as_str().unwrap_or_default().to_owned(), decode_base64(&header[1])))
+            .collect(),
     }
 }
 
 /// Bytes as base64 text; null stays null.
-pub fn encode_base64(value: Option<&[u8]>) -> Value {
+fn encode_base64(value: Option<&[u8]>) -> Value {
     value.map_or(Value::Null, |value| Value::String(STANDARD.encode(value)))
 }
 
 /// The bytes of a base64 text; null stays null.
-///
-/// # Panics
-/// When the text is not base64: the other side is a test program of ours.
-pub fn decode_base64(value: &Value) -> Option<Vec<u8>> {
+fn decode_base64(value: &Value) -> Option<Vec<u8>> {
     value.as_str().map(|text| STANDARD.decode(text).expect("base64 from the Java peer"))
 }
