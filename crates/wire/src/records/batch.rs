@@ -45,8 +45,8 @@ impl RecordBatches {
         let mut fields = Fields { bytes: rest, at: 0 };
         let (base_offset, length) = (fields.i64(), fields.i32());
         let corrupt = |fault| CorruptBatch { base_offset, next_offset: None, position: self.position, fault };
-        if length < SMALLEST_LENGTH {
-            return Err(corrupt(BatchFault::TooShort { length }));
+        if !(SMALLEST_LENGTH..=LARGEST_LENGTH).contains(&length) {
+            return Err(corrupt(BatchFault::ImpossibleLength { length }));
         }
         // As Java does: a magic that does not exist shows before the batch is complete.
         let Some(magic) = rest.get(MAGIC_AT) else { return Ok(None) };
@@ -63,7 +63,7 @@ impl RecordBatches {
         let length = Fields { bytes: &self.bytes[self.position..], at: 8 }.i32();
         let length = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(LOG_OVERHEAD_BYTES);
         let behind = self.position.saturating_add(length);
-        let lost = matches!(fault, BatchFault::TooShort { .. });
+        let lost = matches!(fault, BatchFault::ImpossibleLength { .. });
         self.position = if lost { self.bytes.len() } else { behind.min(self.bytes.len()) };
     }
 }
@@ -315,7 +315,7 @@ pub(super) fn put_crc(bytes: &mut [u8]) {
 
 /// The offset behind a batch whose header is whole but for the field that `fault` names.
 fn next_offset_of(bytes: &[u8], fault: &BatchFault) -> Option<i64> {
-    if matches!(fault, BatchFault::TooShort { .. } | BatchFault::OffsetsOutOfRange { .. }) {
+    if matches!(fault, BatchFault::ImpossibleLength { .. } | BatchFault::OffsetsOutOfRange { .. }) {
         return None;
     }
     let magic_2 = bytes.get(MAGIC_AT) == Some(&2);
@@ -325,3 +325,5 @@ fn next_offset_of(bytes: &[u8], fault: &BatchFault) -> Option<i64> {
 
 /// The length of the smallest message of magic 0.
 const SMALLEST_LENGTH: i32 = 14;
+/// A batch's whole size is an `i32`, too.
+const LARGEST_LENGTH: i32 = i32::MAX - LOG_OVERHEAD_BYTES as i32;

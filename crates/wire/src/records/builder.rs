@@ -100,9 +100,23 @@ impl BatchBuilder {
     where
         H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
     {
-        let timestamp_delta = self.timestamp_delta(timestamp);
-        let body = body_size(timestamp_delta, self.next_offset_delta(), key, value, headers).0;
-        varint_size(body as i32) + body
+        self.record_size_at(self.next_offset_delta(), timestamp, key, value, headers)
+    }
+
+    /// The same for [`append_at`](Self::append_at).
+    pub fn record_size_at<'h, H>(
+        &self,
+        offset_delta: i32,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: H,
+    ) -> usize
+    where
+        H: IntoIterator<Item = (&'h str, Option<&'h [u8]>)>,
+    {
+        let body = body_size(self.timestamp_delta(timestamp), offset_delta, key, value, headers).0;
+        varint_size(body as i32).saturating_add(body)
     }
 
     /// Adds a record, `timestamp` in milliseconds since 1970. Fails, changing nothing, where the batch would become

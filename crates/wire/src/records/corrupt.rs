@@ -24,9 +24,9 @@ pub struct CorruptBatch {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchFault {
-    /// Its length is less than its header; what follows cannot be found.
-    #[error("its length field is {length}, less than its header takes")]
-    TooShort {
+    /// Its length is less than its header takes, or more than a batch can have; what follows cannot be found.
+    #[error("its length field is {length}, which no batch of its magic can have")]
+    ImpossibleLength {
         /// The length field.
         length: i32,
     },

@@ -45,7 +45,7 @@ impl BatchHeader {
     /// Reads the header of the batch that `bytes` are.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, BatchFault> {
         let length = bytes.get(8..LOG_OVERHEAD_BYTES).map_or(0, |length| Fields { bytes: length, at: 0 }.i32());
-        let too_short = BatchFault::TooShort { length };
+        let too_short = BatchFault::ImpossibleLength { length };
         let Some(magic) = bytes.get(MAGIC_AT) else { return Err(too_short) };
         let magic = *magic as i8;
         let smallest = match magic {
