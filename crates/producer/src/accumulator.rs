@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use ottla_wire::{EncodeError, TopicPartition};
+use ottla_wire::TopicPartition;
 
 use crate::ProducerRecord;
 use crate::batch::{Batch, BatchId};
@@ -113,8 +113,8 @@ pub(crate) enum NotAppended {
     NoSuchPartition { partition: i32, partition_count: i32 },
     /// A new batch is needed, and memory to be reserved for it.
     NeedsMemory { bytes: usize },
-    /// The record cannot be encoded.
-    Unencodable(EncodeError),
+    /// The record does not fit a batch at all.
+    Unencodable,
 }
 
 impl Accumulator {
@@ -215,7 +215,7 @@ impl Accumulator {
             partition.batches.push_back(Batch::open(id, completion, now, expires, needed));
         }
         let Some(batch) = partition.batches.back_mut() else { return Err(NotAppended::UnknownTopic) };
-        let index = batch.append(record, timestamp_ms).map_err(NotAppended::Unencodable)?;
+        let index = batch.append(record, timestamp_ms).map_err(|_| NotAppended::Unencodable)?;
         let completion = Arc::clone(batch.completion());
         let (full, created) = (batch.is_full(), batch.created());
         if target == Target::Sticky {
@@ -363,11 +363,6 @@ impl Accumulator {
     /// One fewer does.
     pub(crate) fn memory_no_longer_wanted(&mut self) {
         self.memory_waiters = self.memory_waiters.saturating_sub(1);
-    }
-
-    /// How many batches are not settled.
-    pub(crate) fn incomplete_batches(&self) -> usize {
-        self.incomplete.len()
     }
 
     fn partition_mut(&mut self, key: PartitionKey) -> Option<&mut Partition> {

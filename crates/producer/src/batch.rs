@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ottla_wire::EncodeError;
-use ottla_wire::TopicPartition;
 use ottla_wire::compression::{CompressionLevel, Compressor, Decompressor};
 use ottla_wire::records::{BatchBuilder, ProducerState, RecordBatches};
 
@@ -144,7 +143,6 @@ impl Encoder {
         batch.completion.seal(record_count);
         let records = batch.builder.build(&mut self.compressor, ProducerState::NONE);
         let mut encoded = EncodedBatch {
-            id: batch.id,
             completion: batch.completion,
             records: Bytes::new(),
             first_index: 0,
@@ -207,7 +205,6 @@ pub(crate) type CauseOfEncode = Arc<dyn std::error::Error + Send + Sync>;
 /// A batch, or a part of one, as it is sent.
 #[derive(Debug)]
 pub(crate) struct EncodedBatch {
-    id: BatchId,
     completion: Arc<Completion>,
     records: Bytes,
     /// The place of its first record among those that its completion answers for.
@@ -222,10 +219,6 @@ pub(crate) struct EncodedBatch {
 }
 
 impl EncodedBatch {
-    pub(crate) fn id(&self) -> BatchId {
-        self.id
-    }
-
     pub(crate) fn completion(&self) -> &Arc<Completion> {
         &self.completion
     }
@@ -284,10 +277,6 @@ impl EncodedBatch {
     /// Notes that they have been.
     pub(crate) fn answered(&mut self) {
         self.answered = true;
-    }
-
-    pub(crate) fn topic_partition(&self) -> &TopicPartition {
-        self.completion.topic_partition()
     }
 }
 

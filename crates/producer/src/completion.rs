@@ -343,7 +343,10 @@ mod tests {
         completion.seal(3);
         completion.answer(2..3, Outcome::Failed(Error::Closed { may_have_been_written: false }));
         assert_eq!(woken.count(), 1);
-        assert!(matches!(woken.poll(&mut whole), Poll::Ready(Tally { delivered: 2, failed: 1, first_failure: Some(Error::Closed { .. }) })));
+        assert!(matches!(
+            woken.poll(&mut whole),
+            Poll::Ready(Tally { delivered: 2, failed: 1, first_failure: Some(Error::Closed { .. }) })
+        ));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use ottla_cluster::{Cluster, ConnectionRole, Metadata};
 use ottla_connection::Error as ConnectionError;
-use ottla_wire::messages::{ProduceRequest, ProduceResponse};
 use ottla_wire::NodeId;
+use ottla_wire::messages::{ProduceRequest, ProduceResponse};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -58,7 +58,8 @@ impl fmt::Debug for Producer {
 
 impl Producer {
     pub(crate) fn start(cluster: Cluster, config: ProducerConfig) -> Result<Self, Error> {
-        let runtime = cluster.config().runtime.clone().or_else(|| Handle::try_current().ok()).ok_or(Error::NoRuntime)?;
+        let runtime =
+            cluster.config().runtime.clone().or_else(|| Handle::try_current().ok()).ok_or(Error::NoRuntime)?;
         let accumulator = Accumulator::new(&config, cluster.random());
         let shared = Arc::new(Shared::new(accumulator, config.buffer_memory));
         let config = Arc::new(config);
@@ -201,7 +202,7 @@ impl Producer {
                 NotAppended::NoSuchPartition { partition, partition_count } => {
                     self.wait_for_partition(record.topic(), partition, partition_count, deadline).await?;
                 }
-                NotAppended::Closed | NotAppended::Unencodable(_) => return Err(refused.into()),
+                NotAppended::Closed | NotAppended::Unencodable => return Err(refused.into()),
             }
         }
     }
@@ -232,7 +233,7 @@ impl Producer {
                     let topic = record.topic().into();
                     return Err(Error::NoSuchPartition { topic, partition, partition_count });
                 }
-                NotAppended::Closed | NotAppended::Unencodable(_) => return Err(refused.into()),
+                NotAppended::Closed | NotAppended::Unencodable => return Err(refused.into()),
             }
         }
     }
@@ -440,7 +441,9 @@ impl Drop for MemoryWanted<'_> {
 impl From<NotAppended> for Error {
     fn from(refused: NotAppended) -> Self {
         match refused {
-            NotAppended::Unencodable(_) => Self::InvalidRecord { field: "size", reason: "is beyond what a batch can hold" },
+            NotAppended::Unencodable => {
+                Self::InvalidRecord { field: "size", reason: "is beyond what a batch can hold" }
+            }
             _ => Self::Closed { may_have_been_written: false },
         }
     }

@@ -243,7 +243,8 @@ impl Sender {
                 Some(answer) if answer.error_code == ErrorCode::None => self.written(now, key, &answer, leaders),
                 Some(answer) => self.refused(now, key, node, &answer, leaders),
                 None => {
-                    let left_out = |topic_partition| Error::LeftOut { topic_partition, node, may_have_been_written: true };
+                    let left_out =
+                        |topic_partition| Error::LeftOut { topic_partition, node, may_have_been_written: true };
                     self.failed(now, key, leaders, (node, Attempt::Sent), left_out);
                 }
             }
@@ -260,7 +261,13 @@ impl Sender {
     }
 
     /// Takes in that a request has no answer.
-    pub(crate) fn handle_failure(&mut self, now: Instant, id: RequestId, failure: &SendFailure, leaders: &impl Leaders) {
+    pub(crate) fn handle_failure(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        failure: &SendFailure,
+        leaders: &impl Leaders,
+    ) {
         let Some(InFlight { node, partitions }) = self.request_done(id) else { return };
         let attempt = match failure {
             SendFailure::NotConnected(_) => Attempt::NotSent,
@@ -269,8 +276,11 @@ impl Sender {
         let may_have_been_written = failure.may_have_taken_effect();
         for key in partitions {
             self.refresh(key);
-            let error = |topic_partition| {
-                Error::NoAnswer { topic_partition, node, may_have_been_written, source: failure.clone() }
+            let error = |topic_partition| Error::NoAnswer {
+                topic_partition,
+                node,
+                may_have_been_written,
+                source: failure.clone(),
             };
             self.failed(now, key, leaders, (node, attempt), error);
         }
@@ -405,13 +415,7 @@ impl Sender {
         }
     }
 
-    fn written(
-        &mut self,
-        now: Instant,
-        key: PartitionKey,
-        answer: &ProducePartitionResponse,
-        leaders: &impl Leaders,
-    ) {
+    fn written(&mut self, now: Instant, key: PartitionKey, answer: &ProducePartitionResponse, leaders: &impl Leaders) {
         let outcome = Outcome::Written {
             base_offset: (answer.base_offset >= 0).then_some(answer.base_offset),
             log_append_time_ms: (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms),
@@ -475,7 +479,16 @@ impl Sender {
         let mut next = 0;
         let sound = |range: Range<u32>, topic_partition: &TopicPartition| {
             let topic_partition = topic_partition.clone();
-            (range, Outcome::Failed(Error::RefusedWithBatch { topic_partition, node, code, refused, may_have_been_written }))
+            (
+                range,
+                Outcome::Failed(Error::RefusedWithBatch {
+                    topic_partition,
+                    node,
+                    code,
+                    refused,
+                    may_have_been_written,
+                }),
+            )
         };
         for (index, message) in blamed {
             outcomes.push(sound(next..index, &turn.topic_partition));
@@ -608,7 +621,9 @@ impl Sender {
 
 impl Node {
     fn may_send(&self, now: Instant, max_in_flight: usize) -> bool {
-        !self.queue.is_empty() && self.in_flight < max_in_flight && self.throttled_until.is_none_or(|until| until <= now)
+        !self.queue.is_empty()
+            && self.in_flight < max_in_flight
+            && self.throttled_until.is_none_or(|until| until <= now)
     }
 }
 

@@ -4,6 +4,8 @@
 //! run-length blocks say it, a compressed one is at most 128 KiB. Then everything is decoded once, into room of that
 //! size. Several frames may follow one another, skippable ones among them.
 
+use std::cell::RefCell;
+
 use structured_zstd::decoding::{ContentChecksum, FrameDecoder, errors::FrameDecoderError};
 use structured_zstd::encoding::{CompressionLevel, FrameCompressor};
 
@@ -53,21 +55,37 @@ impl Decoder {
 }
 
 /// Writes a frame at a time.
+///
+/// The library's context cannot move between threads, and a producer's task does. So each thread keeps one, for the
+/// level that it was last used with.
 pub(super) struct Encoder {
-    frames: Box<FrameCompressor>,
+    level: i32,
     frame: Vec<u8>,
 }
 
 impl Encoder {
     pub(super) fn new(level: i32) -> Self {
         let level = if level == 0 { CompressionLevel::DEFAULT_LEVEL } else { level };
-        Self { frames: Box::new(FrameCompressor::new(CompressionLevel::from_level(level))), frame: Vec::new() }
+        Self { level, frame: Vec::new() }
     }
 
     pub(super) fn encode(&mut self, input: &[u8], output: &mut Vec<u8>) {
-        self.frames.compress_independent_frame_into(input, &mut self.frame);
+        CONTEXT.with_borrow_mut(|context| {
+            let frames = match context {
+                Some((level, frames)) if *level == self.level => frames,
+                context => {
+                    let frames = FrameCompressor::new(CompressionLevel::from_level(self.level));
+                    &mut context.insert((self.level, frames)).1
+                }
+            };
+            frames.compress_independent_frame_into(input, &mut self.frame);
+        });
         output.extend_from_slice(&self.frame);
     }
+}
+
+thread_local! {
+    static CONTEXT: RefCell<Option<(i32, FrameCompressor)>> = const { RefCell::new(None) };
 }
 
 /// Walks over the frame at the start of `input`: the most that it can become, and what follows it.
