@@ -79,12 +79,11 @@ impl Decompressor {
         let mut output = self.memory.as_mut().map_or_else(Vec::new, |memory| memory.take());
         let length = self.decompress_as(compression, compressed, dialect, &mut output);
         let kept = *length.as_ref().unwrap_or(&0);
-        let shared = match &mut self.memory {
-            Some(memory) => memory.share(output, kept),
-            None => {
-                output.truncate(kept);
-                Bytes::from(output)
-            }
+        let shared = if let Some(memory) = &mut self.memory {
+            memory.share(output, kept)
+        } else {
+            output.truncate(kept);
+            Bytes::from(output)
         };
         length.map(|_| shared)
     }

@@ -8,7 +8,6 @@
 use bytes::Bytes;
 
 use super::header::{ATTRIBUTE_COMPRESSION, BatchHeader, Fields, LOG_OVERHEAD_BYTES, MAGIC_AT};
-use super::record::Headers;
 use super::{BatchFault, NO_TIMESTAMP, Record, RecordFault, TimestampType, crc32};
 use crate::compression::{Compression, Decompressor, Dialect};
 
@@ -39,7 +38,8 @@ impl LegacyMessages {
             },
             key: message.key,
             value: message.value,
-            headers: Headers { bytes: &[], count: 0 },
+            headers: &[],
+            header_count: 0,
         })
     }
 }

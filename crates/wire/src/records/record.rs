@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::varint::varint;
+use super::varint::sized;
 
 /// A record, borrowed from its [`OpenBatch`](super::OpenBatch).
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,9 @@ pub struct Record<'b> {
     pub(super) timestamp: i64,
     pub(super) key: Option<&'b [u8]>,
     pub(super) value: Option<&'b [u8]>,
-    pub(super) headers: Headers<'b>,
+    /// Checked when the record was read.
+    pub(super) headers: &'b [u8],
+    pub(super) header_count: u32,
 }
 
 impl<'b> Record<'b> {
@@ -44,7 +46,7 @@ impl<'b> Record<'b> {
     /// Its headers, in order; keys may repeat.
     #[inline]
     pub fn headers(&self) -> Headers<'b> {
-        self.headers
+        Headers { bytes: self.headers, count: self.header_count }
     }
 
     /// A record that keeps `buffer` alive instead of borrowing from it; copies what is not part of that buffer.
@@ -54,17 +56,17 @@ impl<'b> Record<'b> {
             timestamp: self.timestamp,
             key: self.key.map(|key| share(buffer, key)),
             value: self.value.map(|value| share(buffer, value)),
-            header_count: self.headers.count,
-            headers: share(buffer, self.headers.bytes),
+            header_count: self.header_count,
+            headers: share(buffer, self.headers),
         }
     }
 }
 
 /// The headers of a record: an iterator over what was checked when the record was read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Headers<'b> {
-    pub(super) bytes: &'b [u8],
-    pub(super) count: u32,
+    bytes: &'b [u8],
+    count: u32,
 }
 
 impl<'b> Iterator for Headers<'b> {
@@ -74,8 +76,8 @@ impl<'b> Iterator for Headers<'b> {
     fn next(&mut self) -> Option<Header<'b>> {
         self.count = self.count.checked_sub(1)?;
         let mut position = 0;
-        let key = field(self.bytes, &mut position)??;
-        let value = field(self.bytes, &mut position)?;
+        let key = sized(self.bytes, &mut position).ok()??;
+        let value = sized(self.bytes, &mut position).ok()?;
         self.bytes = self.bytes.get(position..)?;
         Some(Header { key, value })
     }
@@ -157,7 +159,8 @@ impl<'b> From<&'b OwnedRecord> for Record<'b> {
             timestamp: record.timestamp,
             key: record.key.as_deref(),
             value: record.value.as_deref(),
-            headers: record.headers(),
+            headers: &record.headers,
+            header_count: record.header_count,
         }
     }
 }
@@ -170,14 +173,4 @@ fn share(buffer: &Bytes, part: &[u8]) -> Bytes {
         Some(end) if end <= buffer.len() => buffer.slice(start..end),
         _ => Bytes::copy_from_slice(part),
     }
-}
-
-/// A length and as many bytes, of headers that have been checked.
-#[inline]
-fn field<'b>(bytes: &'b [u8], position: &mut usize) -> Option<Option<&'b [u8]>> {
-    let length = varint(bytes, position).ok()?;
-    let Ok(length) = usize::try_from(length) else { return Some(None) };
-    let field = bytes.get(*position..)?.get(..length)?;
-    *position += length;
-    Some(Some(field))
 }

@@ -1,6 +1,7 @@
 //! Zig-zag variable-length integers at a position of a slice, with one and two bytes on the fast path.
 //!
 //! Lengths of up to 63 take one byte, of up to 8191 two; everything longer, and every error, is out of line.
+#![allow(clippy::inline_always, reason = "measured: a call for a record costs as much as the record")]
 
 use super::RecordFault;
 
@@ -36,6 +37,19 @@ pub(super) fn varlong(bytes: &[u8], position: &mut usize) -> Result<i64, RecordF
         }
         _ => long_varlong(rest, position),
     }
+}
+
+/// A length and as many bytes; null where the length is negative.
+#[inline(always)]
+pub(super) fn sized<'b>(bytes: &'b [u8], position: &mut usize) -> Result<Option<&'b [u8]>, RecordFault> {
+    let length = varint(bytes, position)?;
+    if length < 0 {
+        return Ok(None);
+    }
+    let end = *position + length as usize;
+    let sized = bytes.get(*position..end).ok_or(RecordFault::Truncated)?;
+    *position = end;
+    Ok(Some(sized))
 }
 
 /// Appends a zig-zag encoded integer.
