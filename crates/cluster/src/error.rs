@@ -64,6 +64,12 @@ pub enum Error {
         #[source]
         source: Option<Arc<Error>>,
     },
+    /// The brokers answered that they are not the ones to ask (KIP-1102), or know of no brokers.
+    #[error("the cluster did not describe itself: {error_code}")]
+    Metadata {
+        /// What they answered; NONE where they only named no brokers.
+        error_code: ErrorCode,
+    },
     /// The cluster is closed.
     #[error("the cluster is closed")]
     Closed,
@@ -76,8 +82,10 @@ impl Error {
     /// Whether the same may succeed later.
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Bootstrap { failures } => failures.iter().any(|failure| failure.source.is_retriable()),
-            Self::UnknownNode { .. } | Self::NoController | Self::TimedOut { .. } => true,
+            Self::Bootstrap { failures } => {
+                failures.iter().any(|failure| failure.source.as_ref().is_none_or(ottla_connection::Error::is_retriable))
+            }
+            Self::UnknownNode { .. } | Self::NoController | Self::TimedOut { .. } | Self::Metadata { .. } => true,
             Self::Connection { source, .. } => source.is_retriable(),
             Self::Topic { error_code, .. } => error_code.is_retriable(),
             Self::Config { .. } | Self::Closed | Self::NoRuntime => false,
@@ -96,7 +104,7 @@ impl Error {
     /// The error code in a broker's answer, where that is what went wrong.
     pub fn error_code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Topic { error_code, .. } => Some(*error_code),
+            Self::Topic { error_code, .. } | Self::Metadata { error_code } => Some(*error_code),
             Self::Connection { source, .. } => source.error_code(),
             Self::TimedOut { source, .. } => source.as_ref().and_then(|source| source.error_code()),
             _ => None,
@@ -110,8 +118,8 @@ impl Error {
 pub struct BootstrapFailure {
     /// The server.
     pub address: Address,
-    /// What happened.
-    pub source: ottla_connection::Error,
+    /// What happened; `None`: it answered, but knows of no brokers, not even of itself.
+    pub source: Option<ottla_connection::Error>,
 }
 
 struct Failures<'a>(&'a [BootstrapFailure]);
@@ -122,11 +130,15 @@ impl fmt::Display for Failures<'_> {
             if index > 0 {
                 formatter.write_str("; ")?;
             }
-            write!(formatter, "{}", failure.source)?;
-            let mut source = std::error::Error::source(&failure.source);
-            while let Some(cause) = source {
-                write!(formatter, ": {cause}")?;
-                source = cause.source();
+            let Some(source) = &failure.source else {
+                write!(formatter, "{} knows of no brokers", failure.address)?;
+                continue;
+            };
+            write!(formatter, "{source}")?;
+            let mut cause = std::error::Error::source(source);
+            while let Some(error) = cause {
+                write!(formatter, ": {error}")?;
+                cause = error.source();
             }
         }
         Ok(())

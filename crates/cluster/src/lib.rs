@@ -9,13 +9,18 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod bootstrap;
 mod cluster;
 mod config;
+mod driver;
 mod error;
 mod metadata;
+mod pool;
+mod reachability;
+mod refresh;
 
 pub use backoff::Backoff;
-pub use cluster::{Cluster, ConnectionRole, Destination};
+pub use cluster::{Cluster, ConnectionRole, Destination, KeptTopics};
 pub use config::{ClusterConfig, MetadataRecoveryStrategy};
 pub use error::{BootstrapFailure, Error};
 pub use metadata::{Broker, Leader, Metadata, PartitionMetadata, TopicMetadata, Topics};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_connection::Address;
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId};
@@ -44,18 +45,23 @@ impl Metadata {
     }
 
     /// One topic. Present also where all that is known is an [`error`](TopicMetadata::error).
+    ///
+    /// Looking a topic up, here or through the methods below, is what keeps it from being forgotten
+    /// (`metadata.max.idle.ms`).
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicMetadata>> {
-        self.topics.get(name)
+        let topic = self.topics.get(name)?;
+        topic.used.set();
+        Some(topic)
     }
 
     /// The topic that has this id now.
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicMetadata>> {
-        self.topics.get(self.names.get(&id)?)
+        self.topic(self.names.get(&id)?)
     }
 
     /// How many partitions the topic has; `None` where it is not known.
     pub fn partition_count(&self, topic: &str) -> Option<usize> {
-        self.topic(topic).filter(|topic| topic.error.is_none()).map(|topic| topic.partitions.len())
+        self.topic(topic).map(|topic| topic.partitions.len()).filter(|count| *count > 0)
     }
 
     /// One partition.
@@ -98,8 +104,9 @@ pub struct TopicMetadata {
     pub is_internal: bool,
     /// Its partitions, in the order of their indexes.
     pub partitions: Vec<PartitionMetadata>,
-    /// What the cluster said instead of describing it.
+    /// What the cluster said instead of describing it. Partitions that are there all the same were known before.
     pub error: Option<ErrorCode>,
+    pub(crate) used: UseMark,
 }
 
 impl TopicMetadata {
@@ -146,6 +153,32 @@ pub struct Leader {
     /// Its epoch; `None` where the cluster does not tell epochs.
     pub epoch: Option<LeaderEpoch>,
 }
+
+/// Whether somebody has looked a topic up. Shared by all snapshots that have the topic; no part of what is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UseMark(Arc<AtomicBool>);
+
+impl UseMark {
+    fn set(&self) {
+        // Read first: a lookup by many threads at once should not make them fight over a cache line.
+        if !self.0.load(Ordering::Relaxed) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was set since it was last taken.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for UseMark {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for UseMark {}
 
 /// Which topics to ask about.
 #[derive(Clone, Debug, PartialEq, Eq)]

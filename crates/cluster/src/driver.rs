@@ -1,0 +1,288 @@
+//! The task that keeps the metadata fresh.
+//!
+//! It owns [`Refresh`], which decides when to ask and for what, and the callers who wait for answers; asking is one
+//! future at a time. What comes back is merged and published. Connections are the pool's business, not this task's.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ottla_connection::{ConnectionConfig, Connector};
+use ottla_wire::messages::{MetadataRequest, MetadataResponse};
+use ottla_wire::{ErrorCode, NodeId};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::bootstrap::ask_bootstrap_servers;
+use crate::metadata::merge::{Merged, forget_topics, merge};
+use crate::pool::{Pool, now};
+use crate::refresh::{Ask, Refresh};
+use crate::{Backoff, ClusterConfig, ConnectionRole, Error, Metadata, MetadataRecoveryStrategy, Topics};
+
+/// What handles and driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: ClusterConfig,
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) connection_config: ConnectionConfig,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) metadata: watch::Sender<Arc<Metadata>>,
+    /// What the last request for metadata failed with, until one succeeds; for those who ran out of time.
+    pub(crate) last_failure: Mutex<Option<Arc<Error>>>,
+    pub(crate) random: Mutex<fastrand::Rng>,
+}
+
+/// What a handle sends to the driver. The queue is unbounded, but the driver empties it without waiting for anything,
+/// and what it keeps of an entry is a topic's name, once, or a caller's reply.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Ask about these topics.
+    Refresh { topics: Topics, reply: Option<Reply> },
+    /// The topics are in use until [`Release`](Self::Release).
+    Keep(Vec<Arc<str>>),
+    /// One of those who keep these topics no longer does.
+    Release(Vec<Arc<str>>),
+    /// End.
+    Close,
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<Arc<Metadata>, Error>>;
+
+/// A metadata request under way.
+type Attempt = Pin<Box<dyn Future<Output = Result<MetadataResponse, Error>> + Send>>;
+
+/// The task's state.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    runtime: Handle,
+    commands: mpsc::UnboundedReceiver<Command>,
+    refresh: Refresh,
+    kept: BTreeMap<Arc<str>, usize>,
+    waiting: Vec<(Topics, Reply)>,
+    under_way: Option<(Ask, Attempt)>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        runtime: Handle,
+        commands: mpsc::UnboundedReceiver<Command>,
+        backoff: Backoff,
+    ) -> Self {
+        let refresh = Refresh::new(&shared.config, backoff);
+        Self { shared, runtime, commands, refresh, kept: BTreeMap::new(), waiting: Vec::new(), under_way: None }
+    }
+
+    /// Runs until the last handle is gone, or one closes the cluster.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.start_asking();
+            let due = self.refresh.next_deadline();
+            let Self { commands, under_way, .. } = &mut self;
+            tokio::select! {
+                biased; // Commands first: a request that is about to be made should cover all that is wanted.
+                command = commands.recv() => match command {
+                    Some(Command::Close) | None => break,
+                    Some(command) => self.handle_command(command),
+                },
+                outcome = finished(under_way) => self.handle_outcome(outcome),
+                () = sleep_until(due) => {}
+            }
+        }
+        self.shared.pool.shut();
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Refresh { topics, reply } => {
+                self.refresh.demand(now(), &topics);
+                self.waiting.retain(|(_, reply)| !reply.is_closed());
+                self.waiting.extend(reply.map(|reply| (topics, reply)));
+            }
+            Command::Keep(topics) => {
+                for topic in topics {
+                    self.refresh.handle_used(now(), &topic);
+                    *self.kept.entry(topic).or_default() += 1;
+                }
+            }
+            Command::Release(topics) => {
+                for topic in topics {
+                    if let Some(count) = self.kept.get_mut(&topic) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.kept.remove(&topic);
+                        }
+                    }
+                }
+            }
+            // The loop has seen to it.
+            Command::Close => {}
+        }
+    }
+
+    fn start_asking(&mut self) {
+        let now = now();
+        if self.refresh.next_deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        self.forget_what_nobody_uses(now);
+        if let Some(ask) = self.refresh.next_ask(now) {
+            tracing::debug!(topics = ?ask.topics, rebootstrap = ask.rebootstrap, "asking for metadata");
+            let attempt = attempt(Arc::clone(&self.shared), self.runtime.clone(), ask.clone());
+            self.under_way = Some((ask, Box::pin(attempt)));
+        }
+    }
+
+    fn forget_what_nobody_uses(&mut self, now: Instant) {
+        let metadata = Arc::clone(&self.shared.metadata.borrow());
+        for topic in metadata.topics.values().filter(|topic| topic.used.take()) {
+            self.refresh.handle_used(now, &topic.name);
+        }
+        for topic in self.kept.keys() {
+            self.refresh.handle_used(now, topic);
+        }
+        if self.refresh.expire(now) || metadata.topics.len() > self.refresh.used_count() {
+            let refresh = &self.refresh;
+            self.shared.metadata.send_if_modified(|metadata| {
+                let mut changed = Metadata::clone(metadata);
+                let is_changed = forget_topics(&mut changed, |topic| refresh.is_used(topic));
+                if is_changed {
+                    *metadata = Arc::new(changed);
+                }
+                is_changed
+            });
+        }
+    }
+
+    fn handle_outcome(&mut self, (ask, outcome): (Ask, Result<MetadataResponse, Error>)) {
+        let failure = match outcome {
+            Ok(response) => match response.error_code.into_result() {
+                Ok(()) => match self.take_in(&ask, response) {
+                    Ok(()) => return,
+                    Err(failure) => failure,
+                },
+                Err(error_code) => Error::Metadata { error_code },
+            },
+            Err(failure) => failure,
+        };
+        tracing::debug!(error = &failure as &dyn std::error::Error, "no metadata");
+        if failure.error_code() == Some(ErrorCode::from(REBOOTSTRAP_REQUIRED)) {
+            self.refresh.handle_rebootstrap_required(now());
+        } else {
+            self.refresh.handle_failed(now());
+        }
+        *self.shared.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(failure.clone()));
+        if !failure.is_retriable() {
+            self.answer(&ask, &Err(failure));
+        }
+    }
+
+    /// Merges and publishes an answer.
+    fn take_in(&mut self, ask: &Ask, response: MetadataResponse) -> Result<(), Error> {
+        let mut outcome = None;
+        self.shared.metadata.send_if_modified(|metadata| {
+            let Some(Merged { metadata: merged, unsettled }) = merge(metadata, response, ask.topics == Topics::All)
+            else {
+                return false;
+            };
+            let is_changed = **metadata != merged;
+            *metadata = Arc::new(merged);
+            outcome = Some((Arc::clone(metadata), is_changed, unsettled));
+            true
+        });
+        let (metadata, is_changed, unsettled) = outcome.ok_or(Error::Metadata { error_code: ErrorCode::None })?;
+        self.shared.last_failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.pool.retain(&metadata);
+        self.refresh.handle_answer(now(), is_changed, &unsettled);
+        self.answer(ask, &Ok(metadata));
+        Ok(())
+    }
+
+    fn answer(&mut self, ask: &Ask, outcome: &Result<Arc<Metadata>, Error>) {
+        for (topics, reply) in std::mem::take(&mut self.waiting) {
+            if ask.covers(&topics) {
+                // Whoever asked may have gone.
+                let _: Result<_, _> = reply.send(outcome.clone());
+            } else {
+                self.waiting.push((topics, reply));
+            }
+        }
+    }
+}
+
+/// The brokers are not the ones to ask (KIP-1102).
+const REBOOTSTRAP_REQUIRED: i16 = 129;
+
+/// Asks the known brokers, the best first, and where none of them answers the bootstrap servers (KIP-899).
+async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask) -> Result<MetadataResponse, Error> {
+    let request = request_for(&ask.topics, shared.config.allow_auto_create_topics);
+    let metadata = Arc::clone(&shared.metadata.borrow());
+    let is_fixed = shared.config.metadata_recovery_strategy == MetadataRecoveryStrategy::None;
+    let may_bootstrap = !is_fixed || metadata.brokers.is_empty();
+    let mut failure = None;
+    if !ask.rebootstrap || !may_bootstrap {
+        let mut nodes = shared.pool.nodes_in_order(&metadata);
+        if nodes.is_empty() && !may_bootstrap {
+            nodes.extend(shared.pool.first_to_wait_for(&metadata));
+        }
+        for node in nodes {
+            match ask_node(&shared, &runtime, &metadata, node, &request).await {
+                Ok(response) => return Ok(response),
+                Err(error) if !error.is_retriable() => return Err(error),
+                Err(error) => failure = Some(error),
+            }
+        }
+    }
+    if !may_bootstrap {
+        return Err(failure.unwrap_or(Error::Metadata { error_code: ErrorCode::None }));
+    }
+    let random = shared.random.lock().unwrap_or_else(PoisonError::into_inner).fork();
+    let Shared { connector, connection_config, config, .. } = &*shared;
+    ask_bootstrap_servers(&**connector, connection_config, &config.bootstrap_servers, random, &request).await
+}
+
+async fn ask_node(
+    shared: &Shared,
+    runtime: &Handle,
+    metadata: &Metadata,
+    node: NodeId,
+    request: &MetadataRequest,
+) -> Result<MetadataResponse, Error> {
+    let broker = metadata.broker(node).ok_or(Error::UnknownNode { node })?;
+    let connection = shared.pool.connection(runtime, broker, ConnectionRole::General).await?;
+    connection.request(request).await.map_err(|source| {
+        shared.pool.handle_unanswered(node);
+        Error::Connection { attempted: "asking for metadata", node, source }
+    })
+}
+
+fn request_for(topics: &Topics, allow_auto_create_topics: bool) -> MetadataRequest {
+    let request = match topics {
+        Topics::All => MetadataRequest::all_topics(),
+        Topics::None => MetadataRequest::of_names(std::iter::empty::<String>()),
+        Topics::Named(names) => MetadataRequest::of_names(names.iter().map(|name| name.to_string())),
+    };
+    MetadataRequest { allow_auto_topic_creation: allow_auto_create_topics, ..request }
+}
+
+/// The outcome of the attempt under way, which is over then; never, where there is none.
+async fn finished(under_way: &mut Option<(Ask, Attempt)>) -> (Ask, Result<MetadataResponse, Error>) {
+    let Some((_, attempt)) = under_way else { return std::future::pending().await };
+    let outcome = attempt.as_mut().await;
+    match under_way.take() {
+        Some((ask, _)) => (ask, outcome),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The longest time limit that is honoured: longer ones are cut, so that no sum with a clock overflows.
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);

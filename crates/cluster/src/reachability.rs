@@ -1,0 +1,84 @@
+//! Which nodes could not be connected to, when to try again, and which node to take where any will do. Without I/O.
+//!
+//! A failed connect holds off the next one to the same node, longer each time (`reconnect.backoff.ms`); a successful
+//! one forgets that. Among nodes that will all do, those that are connected come first, the least loaded of them
+//! foremost; then those that have not failed, in random order; those that wait to be tried again come last.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use fastrand::Rng;
+use ottla_wire::NodeId;
+
+use crate::Backoff;
+
+/// What is known of the nodes' reachability.
+#[derive(Debug)]
+pub(crate) struct Reachability {
+    backoff: Backoff,
+    random: Rng,
+    failed: BTreeMap<NodeId, Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    failures: u32,
+    connect_at: Instant,
+}
+
+/// A node that may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) node: NodeId,
+    /// How many requests its connection has queued or in flight; `None`: it is not connected.
+    pub(crate) load: Option<usize>,
+}
+
+impl Reachability {
+    pub(crate) fn new(backoff: Backoff, random: Rng) -> Self {
+        Self { backoff, random, failed: BTreeMap::new() }
+    }
+
+    /// The node was connected to.
+    pub(crate) fn handle_connected(&mut self, node: NodeId) {
+        self.failed.remove(&node);
+    }
+
+    /// The node could not be connected to, or did not answer.
+    pub(crate) fn handle_failed(&mut self, now: Instant, node: NodeId) {
+        let failures = self.failed.get(&node).map_or(1, |failed| failed.failures.saturating_add(1));
+        let connect_at = now + self.backoff.next_delay(failures);
+        self.failed.insert(node, Failed { failures, connect_at });
+    }
+
+    /// When the node may be connected to, if not now.
+    pub(crate) fn connect_at(&self, now: Instant, node: NodeId) -> Option<Instant> {
+        self.failed.get(&node).map(|failed| failed.connect_at).filter(|connect_at| *connect_at > now)
+    }
+
+    /// Forgets the nodes that have left the cluster.
+    pub(crate) fn retain(&mut self, is_known: impl Fn(NodeId) -> bool) {
+        self.failed.retain(|node, _| is_known(*node));
+    }
+
+    /// The candidates that may be asked now, the best first.
+    pub(crate) fn in_order(&mut self, now: Instant, candidates: &[Candidate]) -> Vec<NodeId> {
+        let mut ranked: Vec<_> = candidates
+            .iter()
+            .filter(|candidate| candidate.load.is_some() || self.connect_at(now, candidate.node).is_none())
+            .map(|candidate| {
+                let failures = self.failed.get(&candidate.node).map_or(0, |failed| failed.failures);
+                (candidate.load.is_none(), failures, candidate.load, candidate.node)
+            })
+            .collect();
+        self.random.shuffle(&mut ranked);
+        ranked.sort_by_key(|(is_unconnected, failures, load, _)| (*is_unconnected, *failures, *load));
+        ranked.into_iter().map(|(.., node)| node).collect()
+    }
+
+    /// Of candidates that all have to wait, the one that waits the least.
+    pub(crate) fn first_to_wait_for(&self, candidates: &[Candidate]) -> Option<NodeId> {
+        let at = |candidate: &&Candidate| self.failed.get(&candidate.node).map(|failed| failed.connect_at);
+        candidates.iter().min_by_key(at).map(|candidate| candidate.node)
+    }
+}
