@@ -22,15 +22,19 @@ pub fn murmur2(bytes: &[u8]) -> i32 {
 
 /// The partition of a key, of so many. `None` where there are none.
 pub fn partition_for_key(key: &[u8], partition_count: i32) -> Option<i32> {
-    (murmur2(key) & i32::MAX).checked_rem(partition_count)
+    (murmur2(key) & i32::MAX).checked_rem(partition_count.max(0))
 }
 
 /// The partition, of so many, whose leader coordinates the group or transactional id: by Java's `String.hashCode`,
 /// which is over UTF-16 units. `None` where there are none.
 pub fn coordinator_partition(id: &str, partition_count: i32) -> Option<i32> {
-    let hash = id.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     // Kafka's `Utils.abs`, which has 0 for the one number that has no absolute value.
-    hash.checked_abs().unwrap_or(0).checked_rem(partition_count)
+    java_string_hash(id).checked_abs().unwrap_or(0).checked_rem(partition_count.max(0))
+}
+
+/// Java's `String.hashCode`, which goes by UTF-16 code units.
+pub fn java_string_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }
 
 #[cfg(test)]
