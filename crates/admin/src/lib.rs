@@ -1,2 +1,19 @@
 //! Kafka administration for the Ottla client: topics and partitions.
+//!
+//! [`Admin`] asks one broker: any for what all know, the controller for what it alone may change. Each call names what it
+//! is about and gives an answer for each ([`TopicResults`]): one topic that fails does not hide the others.
+//!
+//! Changes (create, delete, add partitions) need brokers from Kafka 2.4 on, which have these APIs in flexible versions; an
+//! older one is an [`Error::Unsupported`] that says so.
 #![forbid(unsafe_code)]
+
+mod admin;
+mod error;
+mod metadata;
+mod results;
+mod routing;
+
+pub use admin::Admin;
+pub use error::Error;
+pub use metadata::{DescribeTopics, ListTopics, PartitionDescription, TopicDescription, TopicListing};
+pub use results::TopicResults;

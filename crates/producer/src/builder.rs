@@ -14,7 +14,9 @@ use crate::{Acks, Error, Partitioner, Producer, WallClock};
 #[must_use = "a builder does nothing until `build`"]
 pub struct ProducerBuilder {
     cluster: Cluster,
-    config: ProducerConfig,
+    pub(crate) config: ProducerConfig,
+    /// Levels that were set by name, for whichever type is set.
+    pub(crate) levels: Vec<CompressionLevel>,
 }
 
 macro_rules! setters {
@@ -65,7 +67,7 @@ impl ProducerBuilder {
     /// A producer for that cluster, with Kafka's defaults.
     pub fn new(cluster: Cluster) -> Self {
         let config = ProducerConfig::new(cluster.config().request_timeout);
-        Self { cluster, config }
+        Self { cluster, config, levels: Vec::new() }
     }
 
     /// What batches are compressed with: a [`Compression`](ottla_wire::compression::Compression) at its default level,

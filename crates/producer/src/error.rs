@@ -25,6 +25,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// There is no setting of that name.
+    #[error("the producer has no setting {name:?}")]
+    UnknownSetting {
+        /// The name.
+        name: String,
+    },
+
     /// The record cannot be written as it is.
     #[error("the record's {field} {reason}")]
     InvalidRecord {
@@ -249,6 +256,7 @@ impl Error {
             Self::NoAnswer { source, .. } => source.is_retriable(),
             Self::Undelivered { first, .. } => first.is_retriable(),
             Self::InvalidSetting { .. }
+            | Self::UnknownSetting { .. }
             | Self::InvalidRecord { .. }
             | Self::RecordTooLarge { .. }
             | Self::NoSuchPartition { .. }
@@ -270,6 +278,7 @@ impl Error {
             | Self::LeftOut { may_have_been_written, .. } => *may_have_been_written,
             Self::Undelivered { first, .. } => first.may_have_been_written(),
             Self::InvalidSetting { .. }
+            | Self::UnknownSetting { .. }
             | Self::InvalidRecord { .. }
             | Self::RecordTooLarge { .. }
             | Self::BufferExhausted { .. }

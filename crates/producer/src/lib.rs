@@ -21,6 +21,7 @@ mod driver;
 mod error;
 mod partitioner;
 mod producer;
+mod properties;
 mod record;
 mod request;
 mod sender;

@@ -1,0 +1,38 @@
+//! What can be wrong with a client's settings.
+
+use ottla_cluster::Address;
+
+/// A client that cannot be built.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// There is no setting of that name.
+    #[error("there is no setting {name:?}")]
+    UnknownSetting {
+        /// The name.
+        name: String,
+    },
+
+    /// A setting's value cannot be.
+    #[error("{setting} is {value:?}, which is not {expected}")]
+    InvalidValue {
+        /// Kafka's name of the setting.
+        setting: &'static str,
+        /// The value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+
+    /// `bootstrap.servers` has something that is no address.
+    #[error("bootstrap.servers cannot be read")]
+    BootstrapServers(#[from] <Address as std::str::FromStr>::Err),
+
+    /// A setting of producers cannot be.
+    #[error("a setting of the producer cannot be")]
+    Producer(#[from] ottla_producer::Error),
+
+    /// The settings are at odds, or one is out of its range.
+    #[error("the client's settings cannot be")]
+    Cluster(#[from] ottla_cluster::Error),
+}

@@ -1,0 +1,88 @@
+//! Kafka's textual names of the client's settings.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use ottla_cluster::{Address, Cluster, ClusterConfig, MetadataRecoveryStrategy};
+use ottla_producer::ProducerBuilder;
+
+use crate::BuildError;
+
+/// Sets what Kafka calls `name`; tells whether it is a setting of the client.
+pub(crate) fn apply_to_cluster(config: &mut ClusterConfig, name: &str, value: &str) -> Result<bool, BuildError> {
+    let duration = match name {
+        "connections.max.idle.ms" => Some(("connections.max.idle.ms", &mut config.connections_max_idle)),
+        "default.api.timeout.ms" => Some(("default.api.timeout.ms", &mut config.default_api_timeout)),
+        "metadata.max.age.ms" => Some(("metadata.max.age.ms", &mut config.metadata_max_age)),
+        "metadata.max.idle.ms" => Some(("metadata.max.idle.ms", &mut config.metadata_max_idle)),
+        "metadata.recovery.rebootstrap.trigger.ms" => {
+            Some(("metadata.recovery.rebootstrap.trigger.ms", &mut config.metadata_recovery_rebootstrap_trigger))
+        }
+        "reconnect.backoff.max.ms" => Some(("reconnect.backoff.max.ms", &mut config.reconnect_backoff_max)),
+        "reconnect.backoff.ms" => Some(("reconnect.backoff.ms", &mut config.reconnect_backoff)),
+        "request.timeout.ms" => Some(("request.timeout.ms", &mut config.request_timeout)),
+        "retry.backoff.max.ms" => Some(("retry.backoff.max.ms", &mut config.retry_backoff_max)),
+        "retry.backoff.ms" => Some(("retry.backoff.ms", &mut config.retry_backoff)),
+        "socket.connection.setup.timeout.max.ms" => {
+            Some(("socket.connection.setup.timeout.max.ms", &mut config.socket_connection_setup_timeout_max))
+        }
+        "socket.connection.setup.timeout.ms" => {
+            Some(("socket.connection.setup.timeout.ms", &mut config.socket_connection_setup_timeout))
+        }
+        _ => None,
+    };
+    if let Some((setting, duration)) = duration {
+        *duration = Duration::from_millis(parsed(setting, value, "a number of milliseconds")?);
+        return Ok(true);
+    }
+    match name {
+        "allow.auto.create.topics" => {
+            config.allow_auto_create_topics = parsed("allow.auto.create.topics", value, "true or false")?;
+        }
+        "max.in.flight.requests.per.connection" => {
+            config.max_in_flight_requests = parsed("max.in.flight.requests.per.connection", value, "a number")?;
+        }
+        "metadata.recovery.strategy" => config.metadata_recovery_strategy = strategy(value)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Whether producers have a setting of that name.
+pub(crate) fn is_of_producer(name: &str) -> bool {
+    ProducerBuilder::PROPERTIES.contains(&name)
+}
+
+/// Refuses a value that a producer would refuse.
+pub(crate) fn check_for_producer(name: &str, value: &str) -> Result<(), BuildError> {
+    // A cluster that is never used: the builder needs one to begin with, and nothing is connected before its use.
+    let cluster = Cluster::new(ClusterConfig::new([Address::new("localhost", 1)]))?;
+    ProducerBuilder::new(cluster).property(name, value)?;
+    Ok(())
+}
+
+/// Sets what was given to the client for its producers.
+pub(crate) fn apply_to_producer(mut builder: ProducerBuilder, properties: &[(String, String)]) -> ProducerBuilder {
+    for (name, value) in properties {
+        if let Ok(applied) = builder.clone().property(name, value) {
+            builder = applied; // Each was checked when it was set.
+        }
+    }
+    builder
+}
+
+fn parsed<T: FromStr>(setting: &'static str, value: &str, expected: &'static str) -> Result<T, BuildError> {
+    value.trim().parse().map_err(|_| BuildError::InvalidValue { setting, value: value.to_owned(), expected })
+}
+
+fn strategy(value: &str) -> Result<MetadataRecoveryStrategy, BuildError> {
+    match value {
+        "none" => Ok(MetadataRecoveryStrategy::None),
+        "rebootstrap" => Ok(MetadataRecoveryStrategy::Rebootstrap),
+        _ => Err(BuildError::InvalidValue {
+            setting: "metadata.recovery.strategy",
+            value: value.to_owned(),
+            expected: "none or rebootstrap",
+        }),
+    }
+}
