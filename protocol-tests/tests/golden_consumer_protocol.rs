@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ottla_wire::GenerationId;
 use ottla_wire::consumer_protocol::{
     Assignment, CooperativeUserData, HIGHEST_VERSION, PartitionsByTopic, StickyUserData, Subscription,
 };
+use ottla_wire::{DecodeError, GenerationId};
 use protocol_tests::golden::{self, Line};
 use serde_json::{Value, json};
 
@@ -53,19 +53,19 @@ fn subscription(line: &Line) {
 fn assignment(line: &Line) {
     let version = version(line);
     let input = line.get("input");
-    let given = Assignment {
-        partitions: partitions(&input["partitions"]),
-        user_data: optional_bytes(&input["user_data"]),
-    };
+    let given =
+        Assignment { partitions: partitions(&input["partitions"]), user_data: optional_bytes(&input["user_data"]) };
     assert_eq!(given.encode(version).expect("a known version"), bytes(line), "{line}");
     let read = Assignment::decode(bytes(line)).unwrap_or_else(|error| panic!("{line}: {error}"));
     assert_eq!(&describe_assignment(&read), line.get("decoded"), "{line}");
     assert_eq!(line.integer("left_over"), 0, "{line}");
 }
 
-/// What Java reads of damaged bytes we read alike, and what it refuses we refuse.
-fn corrupt<E: std::fmt::Display>(line: &Line, ours: Result<Value, E>) {
+/// What Java reads of damaged bytes we read alike, and what it refuses we refuse. But for text that is not UTF-8: Java
+/// puts replacement characters in, and no topic has such a name.
+fn corrupt(line: &Line, ours: Result<Value, DecodeError>) {
     match (ours, line.find("decoded")) {
+        (Err(DecodeError::InvalidUtf8 { .. }), Some(java)) if java.to_string().contains('\u{fffd}') => {}
         (Ok(ours), Some(java)) => assert_eq!(&ours, java, "{line}"),
         (Err(_), None) => assert!(line.find("error").is_some(), "{line}"),
         (Ok(ours), None) => panic!("{line}: read as {ours}, in Java {}", line.get("error")),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ottla_wire::messages::*;
-use ottla_wire::{ApiKey, Message, Reader, Request, RequestHeader, ResponseHeader, VersionRange, Writer};
+use ottla_wire::{ApiKey, Reader, Request, RequestHeader, ResponseHeader, VersionRange, Writer};
 use protocol_tests::golden::{self, Line};
 
 #[test]

@@ -310,8 +310,9 @@ impl Reader {
     fn check_length(&self, position: usize, length: i64) -> Result<Option<usize>, DecodeError> {
         match usize::try_from(length) {
             Ok(length) if length <= self.remaining() => Ok(Some(length)),
-            Err(_) if length == -1 => Ok(None),
-            _ => Err(DecodeError::LengthBeyondFrame { position, length, remaining: self.remaining() }),
+            // Kafka writes -1, and reads every negative length as null.
+            Err(_) => Ok(None),
+            Ok(_) => Err(DecodeError::LengthBeyondFrame { position, length, remaining: self.remaining() }),
         }
     }
 
