@@ -1,7 +1,5 @@
 //! What can be wrong with a client's settings.
 
-use ottla_cluster::Address;
-
 /// A client that cannot be built.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,7 +24,7 @@ pub enum BuildError {
 
     /// `bootstrap.servers` has something that is no address.
     #[error("bootstrap.servers cannot be read")]
-    BootstrapServers(#[from] <Address as std::str::FromStr>::Err),
+    BootstrapServers(#[from] ottla_connection::InvalidAddress),
 
     /// A setting of producers cannot be.
     #[error("a setting of the producer cannot be")]

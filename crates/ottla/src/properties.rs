@@ -57,8 +57,7 @@ pub(crate) fn is_of_producer(name: &str) -> bool {
 pub(crate) fn check_for_producer(name: &str, value: &str) -> Result<(), BuildError> {
     // A cluster that is never used: the builder needs one to begin with, and nothing is connected before its use.
     let cluster = Cluster::new(ClusterConfig::new([Address::new("localhost", 1)]))?;
-    ProducerBuilder::new(cluster).property(name, value)?;
-    Ok(())
+    Ok(ProducerBuilder::new(cluster).property(name, value).map(drop)?)
 }
 
 /// Sets what was given to the client for its producers.
