@@ -1,2 +1,43 @@
 //! The batched pull path of the Ottla Kafka client: positions, byte budget, zero-copy batches.
+//!
+//! A [`Fetcher`] is told which partitions to read and from where ([`FetcherHandle::assign`]); tasks of its own keep one
+//! Fetch in flight to each broker, and [`Fetcher::poll`] hands out what has come, batch by batch. Nothing is copied,
+//! allocated or locked for a record. All memory for data counts against one bound, `fetch_buffer_max_bytes`.
+//!
+//! # Reading the code
+//!
+//! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
+//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
+//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
+//! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
+//! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
+//! the application gets.
 #![forbid(unsafe_code)]
+
+mod aborted;
+mod answer;
+mod batch;
+mod budget;
+mod buffer_pool;
+mod buffered;
+mod config;
+mod driver;
+mod error;
+mod fetcher;
+mod hand_out;
+mod handed_out;
+mod lookup;
+mod offset_reset;
+mod opener;
+mod plan;
+mod position;
+mod record;
+mod state;
+
+pub use batch::{Batch, Batches};
+pub use config::{FetcherConfig, InvalidSetting, IsolationLevel};
+pub use error::{CorruptRecord, Error};
+pub use fetcher::{Fetcher, FetcherHandle};
+pub use lookup::OffsetAndTimestamp;
+pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
+pub use record::{Header, Headers, OwnedRecord, Record, Records, TimestampType};

@@ -1,0 +1,386 @@
+//! What an answer to Fetch changes.
+//!
+//! Two steps. [`read`] goes through the bytes, outside the lock: it finds each partition's part and walks the headers
+//! of its batches, which gives the next fetch offset; no record is looked at. [`State::handle_answer`] takes that in:
+//! positions move on, records are put in the queue, errors decide what is done next.
+//!
+//! | error code | what is done |
+//! |---|---|
+//! | OFFSET_OUT_OF_RANGE | once all before it has been handed out: what `auto.offset.reset` says |
+//! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
+//! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla_cluster::{Address, Broker, Leader};
+use ottla_connection::RawResponse;
+use ottla_wire::messages::{AbortedTransaction, FetchResponseView, FetchTopic, FetchedPartition, NodeEndpoint};
+use ottla_wire::records::{CorruptBatch, RecordBatches};
+use ottla_wire::{DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
+
+use crate::aborted::AbortedTransactions;
+use crate::buffered::{Answered, Entry, Failure};
+use crate::plan::{Fetch, Lane};
+use crate::position::Phase;
+use crate::state::State;
+use crate::{Error, IsolationLevel};
+
+/// An answer, read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    throttle_time: Duration,
+    error_code: ErrorCode,
+    parts: Vec<Part>,
+    endpoints: Vec<NodeEndpoint>,
+}
+
+/// One partition's part of it.
+#[derive(Debug)]
+struct Part {
+    /// Which one, of those asked for.
+    asked: usize,
+    error_code: ErrorCode,
+    leader: Option<Leader>,
+    high_watermark: i64,
+    last_stable_offset: i64,
+    log_start_offset: i64,
+    aborted: AbortedTransactions,
+    /// Whole batches.
+    records: Bytes,
+    /// How many bytes came, cut ones included.
+    received_bytes: usize,
+    next_offset: i64,
+    leader_epoch: Option<LeaderEpoch>,
+    corrupt: Option<CorruptBatch>,
+}
+
+/// What the driver is to pass on to the cluster (KIP-951).
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    pub(crate) leaders: Vec<(TopicPartition, Leader)>,
+    pub(crate) nodes: Vec<Broker>,
+    /// Whether the supervisor has something to do.
+    pub(crate) is_for_supervisor: bool,
+}
+
+/// Reads the answer to `fetch`.
+pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, response: RawResponse) -> Result<Answer, DecodeError> {
+    let RawResponse { version, body, .. } = response;
+    let view = FetchResponseView::parse(body, version)?;
+    let mut index = AskedIndex::new(fetch, version);
+    let mut parts = Vec::with_capacity(fetch.asked.len());
+    for partition in view.partitions() {
+        // What was not asked for is not looked at.
+        if let Some(asked) = index.find(partition.topic.name, partition.topic.id, partition.partition_index) {
+            parts.push(Part::read(fetch, asked, isolation, partition));
+        }
+    }
+    Ok(Answer {
+        throttle_time: Duration::from_millis(view.throttle_time_ms.clamp(0, MAX_THROTTLE_MS) as u64),
+        error_code: view.error_code,
+        parts,
+        endpoints: view.node_endpoints,
+    })
+}
+
+impl Part {
+    fn read(fetch: &Fetch, asked: usize, isolation: IsolationLevel, data: FetchedPartition<'_>) -> Self {
+        let offset = fetch.asked.get(asked).map_or(0, |asked| asked.offset);
+        let aborted = data.aborted_transactions();
+        let received = data.records.unwrap_or_default();
+        let mut part = Self {
+            asked,
+            error_code: data.error_code,
+            leader: data.current_leader.leader_id.known().map(|node| Leader {
+                node,
+                epoch: data.current_leader.leader_epoch.known(),
+            }),
+            high_watermark: data.high_watermark,
+            last_stable_offset: data.last_stable_offset,
+            log_start_offset: data.log_start_offset,
+            aborted: AbortedTransactions::default(),
+            received_bytes: received.len(),
+            records: Bytes::new(),
+            next_offset: offset,
+            leader_epoch: None,
+            corrupt: None,
+        };
+        // Some brokers list them whatever was asked for.
+        if isolation == IsolationLevel::ReadCommitted {
+            let pair = |aborted: AbortedTransaction| (aborted.first_offset, aborted.producer_id.0);
+            part.aborted = AbortedTransactions::new(aborted.into_iter().flatten().map(pair).collect());
+        }
+        part.walk(received);
+        part
+    }
+
+    /// Finds where the batches end, and the offset behind them.
+    fn walk(&mut self, received: Bytes) {
+        let mut batches = RecordBatches::new(received.clone());
+        let mut end = 0;
+        while let Some(batch) = batches.next() {
+            match batch {
+                Ok(batch) => {
+                    end = batches.position();
+                    // A batch may lie before the offset asked for, and never takes it back.
+                    if batch.next_offset() > self.next_offset {
+                        self.next_offset = batch.next_offset();
+                        self.leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
+                    }
+                }
+                Err(corrupt) => {
+                    self.corrupt = Some(corrupt);
+                    break;
+                }
+            }
+        }
+        self.records = received.slice(..end);
+    }
+}
+
+/// Finds partitions of an answer among those asked for: mostly the next one, because a broker answers in order.
+struct AskedIndex<'f> {
+    topics: &'f [FetchTopic],
+    by_id: bool,
+    /// Of the partition expected next: its topic, its place there, and its place among all.
+    topic: usize,
+    partition: usize,
+    asked: usize,
+    sorted: Option<BTreeMap<(&'f str, [u8; 16], i32), usize>>,
+}
+
+impl<'f> AskedIndex<'f> {
+    fn new(fetch: &'f Fetch, version: i16) -> Self {
+        Self { topics: &fetch.request.topics, by_id: version >= 13, topic: 0, partition: 0, asked: 0, sorted: None }
+    }
+
+    fn find(&mut self, name: &str, id: TopicId, partition: i32) -> Option<usize> {
+        while self.topics.get(self.topic).is_some_and(|topic| self.partition >= topic.partitions.len()) {
+            self.topic += 1;
+            self.partition = 0;
+        }
+        let expected = self.topics.get(self.topic).filter(|topic| {
+            let same_topic = if self.by_id { topic.topic_id == id } else { topic.topic == name };
+            same_topic && topic.partitions.get(self.partition).is_some_and(|next| next.partition == partition)
+        });
+        if expected.is_some() {
+            self.partition += 1;
+            self.asked += 1;
+            return Some(self.asked - 1);
+        }
+        self.search(name, id, partition)
+    }
+
+    fn search(&mut self, name: &str, id: TopicId, partition: i32) -> Option<usize> {
+        let (topics, by_id) = (self.topics, self.by_id);
+        let sorted = self.sorted.get_or_insert_with(|| {
+            let keys = topics.iter().flat_map(|topic| {
+                let (name, id) = if by_id { ("", topic.topic_id.0) } else { (topic.topic.as_str(), [0; 16]) };
+                topic.partitions.iter().map(move |partition| (name, id, partition.partition))
+            });
+            keys.enumerate().map(|(asked, key)| (key, asked)).collect()
+        });
+        let sorted: &BTreeMap<(&str, [u8; 16], i32), usize> = sorted;
+        let (name, id) = if by_id { ("", id.0) } else { (name, [0; 16]) };
+        sorted.get(&(name, id, partition)).copied()
+    }
+}
+
+impl State {
+    /// Takes in the answer to a Fetch.
+    pub(crate) fn handle_answer(&mut self, fetch: &Fetch, answer: Answer, now: Instant) -> Hints {
+        self.finish(fetch);
+        let mut brought = vec![false; self.partitions.len()];
+        let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_supervisor: false };
+        // Answers are taken in order of partitions; what the answer left out is asked for again.
+        let mut answered = vec![false; fetch.asked.len()];
+        for part in answer.parts {
+            let Some(asked) = fetch.asked.get(part.asked) else { continue };
+            let seen = answered.get_mut(part.asked).is_none_or(|seen| std::mem::replace(seen, true));
+            if !seen {
+                let place = asked.place;
+                let has_records = self.handle_part(fetch, part, &mut hints, now);
+                if let Some(brought) = brought.get_mut(place) {
+                    *brought = has_records;
+                }
+            }
+        }
+        for asked in &fetch.asked {
+            self.release(asked.place, fetch.id);
+        }
+        if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            broker.failures = 0;
+            broker.not_before = (!answer.throttle_time.is_zero()).then(|| now + answer.throttle_time);
+            let (idle, served): (Vec<_>, Vec<_>) =
+                broker.order.drain(..).partition(|place| !brought.get(*place).copied().unwrap_or_default());
+            if !served.is_empty() && fetch.lane == Lane::Main {
+                broker.turnaround = now.saturating_duration_since(fetch.sent_at);
+            }
+            broker.order = idle;
+            broker.order.extend(served);
+        }
+        if answer.error_code != ErrorCode::None {
+            self.handle_refusal(fetch, answer.error_code, now);
+        }
+        hints.is_for_supervisor = !self.stale_topics.is_empty();
+        hints
+    }
+
+    /// Returns whether it brought records.
+    fn handle_part(&mut self, fetch: &Fetch, part: Part, hints: &mut Hints, now: Instant) -> bool {
+        let Some(place) = fetch.asked.get(part.asked).map(|asked| asked.place) else { return false };
+        let Some(generation) = self.release(place, fetch.id) else { return false };
+        if part.error_code != ErrorCode::None {
+            self.handle_error_code(fetch, place, generation, &part, hints, now);
+            return false;
+        }
+        let Some(partition) = self.partition_mut(place) else { return false };
+        partition.high_watermark = Some(part.high_watermark);
+        partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
+        partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
+        let Some(position) = partition.fetch_offset() else { return false };
+        let moved = part.next_offset > position;
+        if moved {
+            partition.phase = Phase::Fetching { offset: part.next_offset, leader_epoch: part.leader_epoch };
+            partition.succeeded();
+            let Part { records, high_watermark, aborted, .. } = part;
+            let answered = Answered { place, generation, position, records, high_watermark, aborted };
+            self.buffered.push(Entry::Answered(answered));
+        }
+        let partition = match self.partition(place) {
+            Some(partition) => partition.name.clone(),
+            None => return moved,
+        };
+        if let Some(corrupt) = part.corrupt {
+            let (offset, next_offset) = (part.next_offset, corrupt.next_offset);
+            self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault }, now);
+        } else if !moved && part.received_bytes > 0 {
+            self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
+        } else if !moved && let Some(partition) = self.partition_mut(place) {
+            partition.succeeded();
+        }
+        moved
+    }
+
+    /// A broker may cut the first batch of any partition but the first, which this one will be soon. After some
+    /// attempts there is no hope.
+    fn handle_no_whole_batch(&mut self, fetch: &Fetch, place: usize, generation: u64, bytes: usize, now: Instant) {
+        let Some(partition) = self.partition(place) else { return };
+        if partition.failures < ATTEMPTS_AT_A_WHOLE_BATCH {
+            self.retry_later(place, generation, now);
+            return;
+        }
+        let (partition, offset) = (partition.name.clone(), partition.fetch_offset().unwrap_or_default());
+        self.fail(place, generation, Error::NoWholeBatch { partition, offset, node: fetch.node, bytes }, now);
+    }
+
+    fn handle_error_code(
+        &mut self,
+        fetch: &Fetch,
+        place: usize,
+        generation: u64,
+        part: &Part,
+        hints: &mut Hints,
+        now: Instant,
+    ) {
+        let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
+        match part.error_code {
+            ErrorCode::OffsetOutOfRange => {
+                // Nothing is fetched until the application has been handed what is before it.
+                if let Some(partition) = self.partition_mut(place) {
+                    partition.untold = true;
+                }
+                self.buffered.push_failure(place, generation, Failure::OutOfRange);
+            }
+            error_code if is_answered_by_waiting(error_code) => {
+                if let Some(leader) = part.leader {
+                    hints.leaders.push((partition, leader));
+                }
+                self.refresh(place);
+                self.retry_later(place, generation, now);
+            }
+            error_code => {
+                let error = Error::Refused { attempted: "Fetch", partition, node: fetch.node, error_code };
+                self.fail(place, generation, error, now);
+            }
+        }
+    }
+
+    /// The broker refused the whole Fetch.
+    fn handle_refusal(&mut self, fetch: &Fetch, error_code: ErrorCode, now: Instant) {
+        for asked in &fetch.asked {
+            self.refresh(asked.place);
+        }
+        let place = fetch.asked.first().map(|asked| asked.place);
+        let error = if is_answered_by_waiting(error_code) {
+            None
+        } else {
+            place.and_then(|place| self.partition(place)).map(|partition| Error::Refused {
+                attempted: "Fetch",
+                partition: partition.name.clone(),
+                node: fetch.node,
+                error_code,
+            })
+        };
+        self.broker_failed(fetch.node, error, now);
+    }
+
+    /// A Fetch has no answer, or none that can be read.
+    pub(crate) fn handle_failure(&mut self, fetch: &Fetch, error: Error, now: Instant) {
+        self.finish(fetch);
+        for asked in &fetch.asked {
+            if self.release(asked.place, fetch.id).is_some() {
+                // The broker may have stopped leading its partitions together with answering.
+                self.refresh(asked.place);
+            }
+        }
+        let error = (!error.is_retriable()).then_some(error);
+        self.broker_failed(fetch.node, error, now);
+    }
+
+    /// Nothing is sent to the broker for a while; `error` is what the application is to be told of it.
+    pub(crate) fn broker_failed(&mut self, node: NodeId, error: Option<Error>, now: Instant) {
+        let Some(failures) = self.brokers.get(&node).map(|broker| broker.failures) else { return };
+        let not_before = now + self.delay(failures);
+        let Some(broker) = self.brokers.get_mut(&node) else { return };
+        broker.failures = failures.saturating_add(1);
+        broker.not_before = Some(not_before);
+        if let Some(error) = error
+            && !std::mem::replace(&mut broker.untold, true)
+        {
+            self.buffered.push(Entry::BrokerFailed { node, error });
+        }
+    }
+
+    /// The request is no longer in flight for the partition. Returns the partition's generation if it was.
+    fn release(&mut self, place: usize, id: u64) -> Option<u64> {
+        let partition = self.partition_mut(place).filter(|partition| partition.in_flight == Some(id))?;
+        partition.in_flight = None;
+        Some(partition.generation)
+    }
+}
+
+/// Where the brokers are that an answer names.
+fn nodes(endpoints: Vec<NodeEndpoint>) -> Vec<Broker> {
+    let node = |endpoint: NodeEndpoint| {
+        let port = u16::try_from(endpoint.port).ok()?;
+        let rack = endpoint.rack.map(Into::into);
+        Some(Broker::new(endpoint.node_id, Address::new(endpoint.host, port), rack))
+    };
+    endpoints.into_iter().filter_map(node).collect()
+}
+
+/// Whether another leader, newer metadata or a later attempt answers an error, without the application's doing.
+pub(crate) fn is_answered_by_waiting(error_code: ErrorCode) -> bool {
+    match error_code {
+        // Retriable by Kafka's table, but the log itself is at fault: the application should know.
+        ErrorCode::CorruptMessage => false,
+        error_code => error_code.is_retriable(),
+    }
+}
+
+/// The longest that a broker's wish not to be asked is heeded.
+const MAX_THROTTLE_MS: i32 = 60_000;
+const ATTEMPTS_AT_A_WHOLE_BATCH: u32 = 3;

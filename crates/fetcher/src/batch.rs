@@ -1,0 +1,142 @@
+//! What a poll hands out: whole batches, owned.
+//!
+//! A [`Batches`] keeps its buffers alive and borrows nothing from the fetcher, so it may be held over an await, sent to
+//! another task, and used while the fetcher is told to seek or pause. Its memory counts against
+//! `fetch_buffer_max_bytes` until it is dropped, and so does that of a record that was made an owned one.
+
+use std::sync::Arc;
+
+use ottla_wire::TopicPartition;
+use ottla_wire::records::{OpenBatch, OwnedRecord, Record, TimestampType};
+
+use crate::Records;
+use crate::handed_out::Progress;
+use crate::opener::OpenedBatch;
+
+/// The batches of one poll. Those of one partition stand in the order of their offsets.
+#[derive(Debug, Default)]
+pub struct Batches {
+    batches: Vec<Batch>,
+}
+
+impl Batches {
+    pub(crate) fn new(opened: Vec<OpenedBatch>, progress: &Arc<Progress>) -> Self {
+        let batch = |(cell, opened): (usize, OpenedBatch)| Batch {
+            partition: opened.partition,
+            high_watermark: opened.high_watermark,
+            from: opened.from,
+            batch: opened.batch,
+            progress: Arc::clone(progress),
+            cell,
+        };
+        Self { batches: opened.into_iter().enumerate().map(batch).collect() }
+    }
+
+    /// Whether there is none: the poll's time was up.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// How many batches there are.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// The batches.
+    pub fn iter(&self) -> std::slice::Iter<'_, Batch> {
+        self.batches.iter()
+    }
+
+    /// How many records its batches say they have, those before the position included.
+    pub fn record_count(&self) -> usize {
+        self.batches.iter().map(|batch| batch.batch.record_count() as usize).sum()
+    }
+}
+
+impl<'b> IntoIterator for &'b Batches {
+    type Item = &'b Batch;
+    type IntoIter = std::slice::Iter<'b, Batch>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.batches.iter()
+    }
+}
+
+impl IntoIterator for Batches {
+    type Item = Batch;
+    type IntoIter = std::vec::IntoIter<Batch>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.batches.into_iter()
+    }
+}
+
+/// One batch of one partition: as the producer made it, its checksum compared, decompressed. Cloning it shares it.
+///
+/// It counts as *come back from* when an iterator over its records has returned `None`, or when the next poll begins.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    partition: TopicPartition,
+    high_watermark: i64,
+    from: i64,
+    batch: OpenBatch,
+    progress: Arc<Progress>,
+    cell: usize,
+}
+
+impl Batch {
+    /// The partition that it was read from.
+    pub fn topic_partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    /// The topic that it was read from.
+    pub fn topic(&self) -> &str {
+        &self.partition.topic
+    }
+
+    /// The partition's index in the topic.
+    pub fn partition(&self) -> i32 {
+        self.partition.partition
+    }
+
+    /// The end of the partition's replicated log, when this was fetched.
+    pub fn high_watermark(&self) -> i64 {
+        self.high_watermark
+    }
+
+    /// The offset behind it.
+    pub fn next_offset(&self) -> i64 {
+        self.batch.next_offset()
+    }
+
+    /// What its records' timestamps mean.
+    pub fn timestamp_type(&self) -> TimestampType {
+        self.batch.timestamp_type()
+    }
+
+    /// Walks its records, from the position on.
+    #[inline]
+    pub fn records(&self) -> Records<'_> {
+        Records::new(self, &self.progress, self.cell, self.from)
+    }
+
+    /// One of its records that keeps the batch's buffer alive instead of borrowing from it: no copy, but all of the
+    /// buffer stays in memory until the last such record is dropped.
+    pub fn to_owned_record(&self, record: &Record<'_>) -> OwnedRecord {
+        self.batch.to_owned_record(record)
+    }
+
+    pub(crate) fn open_batch(&self) -> &OpenBatch {
+        &self.batch
+    }
+}
+
+impl<'b> IntoIterator for &'b Batch {
+    type Item = <Records<'b> as Iterator>::Item;
+    type IntoIter = Records<'b>;
+
+    fn into_iter(self) -> Records<'b> {
+        self.records()
+    }
+}

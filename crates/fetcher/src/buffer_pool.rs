@@ -1,0 +1,361 @@
+//! The memory that answers are read into and batches decompressed to: one bound, and buffers that stay warm.
+//!
+//! Fresh memory costs a page fault every 4 KiB, as much as the copy out of the kernel. So buffers are `Vec<u8>`s that
+//! stay initialised at full length; [`Bytes::from_owner`] gives one back when its last record is let go of, on
+//! whichever thread that happens. Sizes are rounded up by at most an eighth, so that a buffer fits the next answer too.
+//!
+//! Invariants: what is handed out never exceeds the bound, unless a single buffer does, and it waits until it is alone;
+//! what is kept for reuse never takes it beyond the bound. Waiting is in order of arrival, so that a large answer is
+//! not overtaken for ever. The lock is held for a few steps, never over an await, and taken once per buffer.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ottla_connection::{ResponseBuffer, ResponseBuffers};
+use tokio::sync::{Notify, oneshot};
+
+/// Hands out buffers within the bound. Cloning it shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct BufferPool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    memory: Mutex<Memory>,
+    /// Told when memory is given back.
+    released: Notify,
+}
+
+#[derive(Debug)]
+struct Memory {
+    bound: usize,
+    /// Bytes of the buffers that are handed out.
+    used: usize,
+    /// Of these, the bytes of buffers that answers are being read into.
+    reading: usize,
+    /// Kept for answers, the one used last at the end.
+    idle: Vec<Vec<u8>>,
+    /// Kept for batches that are decompressed, the one used last at the end.
+    idle_for_batches: Vec<Vec<u8>>,
+    /// Bytes of both.
+    idle_bytes: usize,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    length: usize,
+    ready: oneshot::Sender<PooledBuffer>,
+}
+
+impl BufferPool {
+    pub(crate) fn new(bound: usize) -> Self {
+        let memory = Memory {
+            bound,
+            used: 0,
+            reading: 0,
+            idle: Vec::new(),
+            idle_for_batches: Vec::new(),
+            idle_bytes: 0,
+            waiting: VecDeque::new(),
+        };
+        Self { shared: Arc::new(Shared { memory: Mutex::new(memory), released: Notify::new() }) }
+    }
+
+    /// Bytes handed out and not given back.
+    pub(crate) fn used(&self) -> usize {
+        self.shared.memory().used
+    }
+
+    /// Of these, the bytes that no answer is being read into.
+    pub(crate) fn held(&self) -> usize {
+        let memory = self.shared.memory();
+        memory.used.saturating_sub(memory.reading)
+    }
+
+    /// Completes when memory is given back after this call.
+    pub(crate) fn released(&self) -> tokio::sync::futures::Notified<'_> {
+        self.shared.released.notified()
+    }
+
+    /// Memory for a batch to be decompressed into, of whatever length: it grows where it is too short. Without waiting,
+    /// whatever the bound, because this is for the application itself, and only it could give memory back;
+    /// [`Budget`](crate::budget::Budget) keeps room for it. To be followed by [`share`](Self::share).
+    pub(crate) fn take_for_batch(&self) -> Vec<u8> {
+        let mut memory = self.shared.memory();
+        let vector = memory.idle_for_batches.pop().unwrap_or_default();
+        memory.idle_bytes -= vector.len();
+        memory.used += vector.len();
+        vector
+    }
+
+    /// The first `length` bytes of what [`take_for_batch`](Self::take_for_batch) gave, which was `taken_bytes` long
+    /// then. The memory comes back when the last share of it is dropped.
+    pub(crate) fn share(&self, memory: Vec<u8>, taken_bytes: usize, length: usize) -> Bytes {
+        let grown = memory.len().saturating_sub(taken_bytes);
+        if grown > 0 {
+            let mut pool = self.shared.memory();
+            pool.used += grown;
+            pool.make_room(0);
+        }
+        Bytes::from_owner(PooledBuffer { memory, length, purpose: Purpose::Batch, shared: Arc::clone(&self.shared) })
+    }
+
+    fn take(&self, length: usize) -> PooledBuffer {
+        let memory = self.shared.memory().take(length);
+        PooledBuffer { memory, length, purpose: Purpose::Reading, shared: Arc::clone(&self.shared) }
+    }
+
+    fn request(&self, length: usize) -> Result<PooledBuffer, oneshot::Receiver<PooledBuffer>> {
+        let mut memory = self.shared.memory();
+        if memory.waiting.is_empty() && memory.has_room(length) {
+            let vector = memory.take(length);
+            return Ok(PooledBuffer {
+                memory: vector,
+                length,
+                purpose: Purpose::Reading,
+                shared: Arc::clone(&self.shared),
+            });
+        }
+        let (ready, receiver) = oneshot::channel();
+        memory.waiting.push_back(Waiting { length, ready });
+        Err(receiver)
+    }
+}
+
+impl ResponseBuffers for BufferPool {
+    fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
+        Box::pin(async move {
+            let buffer = match self.request(length) {
+                Ok(buffer) => buffer,
+                // The pool keeps the sender until it has served it, and lives as long as this call.
+                Err(receiver) => match receiver.await {
+                    Ok(buffer) => buffer,
+                    Err(_) => self.take(length),
+                },
+            };
+            Box::new(buffer) as Box<dyn ResponseBuffer>
+        })
+    }
+}
+
+impl Shared {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back(self: &Arc<Self>, vector: Vec<u8>, purpose: Purpose) {
+        let mut served = Vec::new();
+        let mut memory = self.memory();
+        memory.give_back(vector, purpose);
+        while let Some(first) = memory.waiting.front() {
+            if !first.ready.is_closed() && !memory.has_room(first.length) {
+                break;
+            }
+            let Some(Waiting { length, ready }) = memory.waiting.pop_front() else { break };
+            if !ready.is_closed() {
+                let memory = memory.take(length);
+                served.push((ready, PooledBuffer { memory, length, purpose: Purpose::Reading, shared: Arc::clone(self) }));
+            }
+        }
+        drop(memory);
+        for (ready, buffer) in served {
+            // One whose receiver has just gone drops its buffer here, outside the lock, and so gives it back.
+            let _ = ready.send(buffer);
+        }
+        self.released.notify_waiters();
+    }
+}
+
+impl Memory {
+    fn has_room(&self, length: usize) -> bool {
+        self.used == 0 || self.used.saturating_add(rounded(length)) <= self.bound
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let vector = self.take_idle(length).unwrap_or_else(|| {
+            let size = rounded(length);
+            self.make_room(size);
+            vec![0; size]
+        });
+        self.used += vector.len();
+        self.reading += vector.len();
+        vector
+    }
+
+    /// Idle memory makes way for what is needed: together they stay within the bound.
+    fn make_room(&mut self, bytes: usize) {
+        while self.used.saturating_add(self.idle_bytes).saturating_add(bytes) > self.bound {
+            let idle = if self.idle.is_empty() { &mut self.idle_for_batches } else { &mut self.idle };
+            if idle.is_empty() {
+                return;
+            }
+            self.idle_bytes -= idle.remove(0).len();
+        }
+    }
+
+    /// The idle buffer that fits best: large enough, and not so large that a small answer would pin much of the bound.
+    fn take_idle(&mut self, length: usize) -> Option<Vec<u8>> {
+        let most = length.saturating_add(length / 4).saturating_add(SMALLEST_BUFFER_BYTES);
+        let fitting = self.idle.iter().enumerate().filter(|(_, vector)| (length..=most).contains(&vector.len()));
+        // The last of the equal ones: it was used last, and is the likeliest to be in a cache.
+        let (place, _) = fitting.min_by_key(|(place, vector)| (vector.len(), usize::MAX - place))?;
+        let vector = self.idle.remove(place);
+        self.idle_bytes -= vector.len();
+        Some(vector)
+    }
+
+    fn give_back(&mut self, vector: Vec<u8>, purpose: Purpose) {
+        self.used = self.used.saturating_sub(vector.len());
+        if purpose == Purpose::Reading {
+            self.reading = self.reading.saturating_sub(vector.len());
+        }
+        if !vector.is_empty() && self.used + self.idle_bytes + vector.len() <= self.bound {
+            self.idle_bytes += vector.len();
+            let idle = if purpose == Purpose::Batch { &mut self.idle_for_batches } else { &mut self.idle };
+            idle.push(vector);
+        }
+    }
+}
+
+/// A buffer of the pool, of `length` bytes. Goes back when dropped.
+#[derive(Debug)]
+pub(crate) struct PooledBuffer {
+    /// Initialised at full length; the first `length` bytes are in use.
+    memory: Vec<u8>,
+    length: usize,
+    purpose: Purpose,
+    shared: Arc<Shared>,
+}
+
+/// What a buffer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// An answer is being read into it.
+    Reading,
+    /// It holds an answer.
+    Answer,
+    /// It holds a batch that was decompressed.
+    Batch,
+}
+
+impl AsRef<[u8]> for PooledBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self.memory.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Drop for PooledBuffer {
+    fn drop(&mut self) {
+        self.shared.give_back(std::mem::take(&mut self.memory), self.purpose);
+    }
+}
+
+impl ResponseBuffer for PooledBuffer {
+    fn memory(&mut self) -> &mut [u8] {
+        let length = self.length.min(self.memory.len());
+        &mut self.memory[..length]
+    }
+
+    fn freeze(mut self: Box<Self>) -> Bytes {
+        self.purpose = Purpose::Answer;
+        let mut memory = self.shared.memory();
+        memory.reading = memory.reading.saturating_sub(self.memory.len());
+        drop(memory);
+        Bytes::from_owner(*self)
+    }
+}
+
+/// `length`, rounded up to a size that others will need too: by no more than an eighth, or to 4 KiB.
+fn rounded(length: usize) -> usize {
+    let step = (length.next_power_of_two() / 16).max(SMALLEST_BUFFER_BYTES);
+    length.max(1).div_ceil(step).saturating_mul(step)
+}
+
+const SMALLEST_BUFFER_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+
+    fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_buffer_comes_back_when_its_last_slice_is_dropped_and_is_used_again() {
+        let pool = BufferPool::new(1024 * KIB);
+        let mut buffer = poll_once(&mut pool.acquire(100 * KIB)).unwrap();
+        buffer.memory().fill(7);
+        let address = buffer.memory().as_ptr();
+        let bytes = buffer.freeze();
+        assert_eq!((bytes.len(), bytes[100 * KIB - 1]), (100 * KIB, 7));
+        let slice = bytes.slice(10..20);
+        drop(bytes);
+        assert_eq!(pool.used(), rounded(100 * KIB));
+        drop(slice);
+        assert_eq!(pool.used(), 0);
+        let mut again = poll_once(&mut pool.acquire(99 * KIB)).unwrap();
+        assert_eq!(again.memory().as_ptr(), address);
+        assert_eq!(again.memory().len(), 99 * KIB);
+    }
+
+    #[test]
+    fn a_buffer_beyond_the_bound_waits_until_it_is_alone_and_is_not_overtaken() {
+        let pool = BufferPool::new(1024 * KIB);
+        let first = poll_once(&mut pool.acquire(10 * KIB)).unwrap();
+        let mut large = pool.acquire(5000 * KIB);
+        assert!(poll_once(&mut large).is_none());
+        let mut small = pool.acquire(1);
+        assert!(poll_once(&mut small).is_none(), "a small one overtook");
+        drop(first);
+        let large = poll_once(&mut large).unwrap();
+        assert!(poll_once(&mut small).is_none());
+        assert!(!pool.shared.memory().waiting.is_empty());
+        drop(large);
+        assert!(poll_once(&mut small).is_some());
+    }
+
+    #[test]
+    fn a_waiter_that_gave_up_keeps_nothing() {
+        let pool = BufferPool::new(64 * KIB);
+        let first = poll_once(&mut pool.acquire(60 * KIB)).unwrap();
+        let mut dropped = pool.acquire(60 * KIB);
+        assert!(poll_once(&mut dropped).is_none());
+        let mut kept = pool.acquire(60 * KIB);
+        assert!(poll_once(&mut kept).is_none());
+        drop(dropped);
+        drop(first);
+        assert!(poll_once(&mut kept).is_some());
+        assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn memory_kept_for_reuse_stays_within_the_bound_too() {
+        let pool = BufferPool::new(1024 * KIB);
+        for size in [100, 200, 300, 400, 500, 600] {
+            drop(poll_once(&mut pool.acquire(size * KIB)).unwrap());
+            let memory = pool.shared.memory();
+            assert!(memory.used + memory.idle_bytes <= memory.bound);
+            assert_eq!(memory.idle.iter().map(Vec::len).sum::<usize>(), memory.idle_bytes);
+        }
+    }
+
+    #[test]
+    fn rounding_adds_an_eighth_at_most() {
+        for length in [1, 4096, 4097, 70_000, 1_048_576, 1_048_577, 12_600_000] {
+            let size = rounded(length);
+            assert!(size >= length && size <= length + length / 8 + SMALLEST_BUFFER_BYTES, "{length} became {size}");
+        }
+    }
+}

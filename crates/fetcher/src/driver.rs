@@ -1,0 +1,268 @@
+//! The tasks that fetch: the only place here with I/O, timers and tasks.
+//!
+//! ```text
+//!   supervisor ── starts ──▶ lane (node 1, main)   ──▶ connection of its own
+//!       │                    lane (node 1, aside)  ──▶ connection of its own, opened when first needed
+//!       │                    lane (node 2, main) ..
+//!       └── ListOffsets, metadata
+//! ```
+//!
+//! Each lane is a loop: ask the [`State`](crate::state::State) what to send, send it, read the answer, hand it in. The next Fetch is queued
+//! before the application is told of the answer, so that on a current-thread runtime, too, it leaves before the records
+//! are used. Brokers have nothing in common but the state's lock, which is held for moments.
+//!
+//! The supervisor owns all tasks, and ends with the fetcher.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_cluster::{Connection, Destination, Topics};
+use ottla_connection::{RawResponse, ResponseBuffers};
+use ottla_wire::NodeId;
+use ottla_wire::messages::ListOffsetsResponse;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::Error;
+use crate::answer;
+use crate::fetcher::Shared;
+use crate::lookup::StartLookup;
+use crate::plan::{Fetch, Lane, NextFetch};
+
+/// What a task of the supervisor's ends with.
+enum Ended {
+    Lane(NodeId, Lane),
+    Lookup(StartLookup, Result<ListOffsetsResponse, ottla_cluster::Error>),
+}
+
+/// Runs until the fetcher is dropped or closed.
+pub(crate) async fn supervise(shared: Arc<Shared>, mut ended: oneshot::Receiver<()>) {
+    let mut tasks: JoinSet<Ended> = JoinSet::new();
+    let mut lanes: BTreeSet<(NodeId, bool)> = BTreeSet::new();
+    let mut metadata = shared.cluster.metadata_changes();
+    loop {
+        let changed = shared.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let work = Work::next(&shared, now());
+        if !work.stale_topics.is_empty() {
+            shared.cluster.request_refresh(Topics::Named(work.stale_topics));
+        }
+        for start in work.lookups {
+            let cluster = shared.cluster.clone();
+            tasks.spawn(async move {
+                let answer = cluster.request(Destination::Node(start.lookup.node), &start.lookup.request).await;
+                Ended::Lookup(start, answer)
+            });
+        }
+        for node in work.nodes {
+            for lane in [Lane::Main, Lane::Aside] {
+                if lanes.insert((node, lane == Lane::Main)) {
+                    tasks.spawn(run_lane(Arc::clone(&shared), node, lane));
+                }
+            }
+        }
+        tokio::select! {
+            biased; // the end first; then what makes the others obsolete
+            _ = &mut ended => return,
+            change = metadata.changed() => {
+                if change.is_err() {
+                    return; // the cluster is gone
+                }
+                let known = metadata.borrow_and_update().clone();
+                shared.state().update_metadata(&known);
+                shared.changed.notify_waiters();
+            }
+            Some(task) = tasks.join_next() => match task {
+                Ok(Ended::Lane(node, lane)) => {
+                    lanes.remove(&(node, lane == Lane::Main));
+                }
+                Ok(Ended::Lookup(start, answer)) => {
+                    shared.state().handle_lookup(&start, answer, now());
+                    shared.changed.notify_waiters();
+                }
+                // Nothing aborts a task but the end of the set. A panic is a defect of ours: let it be seen.
+                Err(failed) => {
+                    if let Ok(panic) = failed.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                    return;
+                }
+            },
+            () = &mut changed => {}
+            () = sleep_until(work.deadline) => {}
+        }
+    }
+}
+
+/// What the supervisor is to do.
+struct Work {
+    stale_topics: Vec<Arc<str>>,
+    lookups: Vec<StartLookup>,
+    nodes: Vec<NodeId>,
+    deadline: Option<Instant>,
+}
+
+impl Work {
+    fn next(shared: &Shared, now: Instant) -> Self {
+        let mut state = shared.state();
+        state.tell_refused(now);
+        state.ask_for_leaders(now);
+        let lookups = state.next_lookups(now);
+        let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
+        let work = Self { stale_topics, lookups, nodes: state.nodes().collect(), deadline: state.next_lookup_deadline() };
+        let is_tellable = !state.buffered.is_empty();
+        drop(state);
+        if is_tellable {
+            shared.ready.notify_one();
+        }
+        work
+    }
+}
+
+/// Fetches from a broker by one lane until it leads no assigned partition.
+async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
+    let mut connection: Option<Connection> = None;
+    let mut has_answered = false;
+    loop {
+        let changed = shared.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        let released = shared.pool.released();
+        tokio::pin!(released);
+        released.as_mut().enable();
+        let next = shared.state().next_fetch(node, lane, now(), shared.pool.used());
+        let NextFetch::Send(fetch) = next else {
+            if std::mem::take(&mut has_answered) {
+                shared.ready.notify_one();
+            }
+            match next {
+                NextFetch::End => return Ended::Lane(node, lane),
+                NextFetch::Wait(until) => tokio::select! {
+                    biased; // both lead to the same question
+                    () = &mut changed => {}
+                    () = sleep_until(until) => {}
+                },
+                NextFetch::WaitForMemory => {
+                    tokio::select! {
+                        biased; // both lead to the same question
+                        () = &mut changed => {}
+                        () = &mut released => {}
+                    }
+                }
+                NextFetch::Send(_) => {}
+            }
+            continue;
+        };
+        let sent = Sent { shared: &shared, fetch: Some(fetch) };
+        let answer = ask(&shared, &mut connection, &sent, &mut has_answered).await;
+        sent.finish(answer);
+        has_answered = true;
+    }
+}
+
+/// Sends, tells the application of the answer before this one, and waits for the answer.
+async fn ask(
+    shared: &Shared,
+    connection: &mut Option<Connection>,
+    sent: &Sent<'_>,
+    has_answered: &mut bool,
+) -> Result<RawResponse, Error> {
+    let Some(fetch) = &sent.fetch else { return Err(Error::Closed) };
+    let open = connection.take().filter(|connection| !connection.is_closed());
+    let open = match open {
+        Some(open) => open,
+        None => {
+            if std::mem::take(has_answered) {
+                shared.ready.notify_one();
+            }
+            let buffers: Arc<dyn ResponseBuffers> = Arc::new(shared.pool.clone());
+            shared.cluster.connect(fetch.node, Some(buffers)).await?
+        }
+    };
+    let timeout = shared.cluster.config().request_timeout.saturating_add(fetch.max_wait).min(MAX_TIMEOUT);
+    let answer = open.send_raw(&fetch.request, timeout);
+    if std::mem::take(has_answered) {
+        shared.ready.notify_one();
+    }
+    let answer = answer.await;
+    *connection = Some(open);
+    answer.map_err(|source| Error::Broker { node: fetch.node, source })
+}
+
+/// A Fetch that counts as in flight until it is finished, also if its task ends before.
+struct Sent<'s> {
+    shared: &'s Shared,
+    fetch: Option<Box<Fetch>>,
+}
+
+impl Sent<'_> {
+    fn finish(mut self, answer: Result<RawResponse, Error>) {
+        let Some(fetch) = self.fetch.take() else { return };
+        let read = answer.and_then(|response| {
+            let version = response.version;
+            answer::read(&fetch, self.shared.isolation, response)
+                .map_err(|source| Error::Decode { node: fetch.node, version, source })
+        });
+        match read {
+            Ok(answer) => {
+                let hints = self.shared.state().handle_answer(&fetch, answer, now());
+                if hints.is_for_supervisor {
+                    self.shared.changed.notify_waiters();
+                }
+                self.shared.pass_on(hints);
+            }
+            Err(error) => {
+                tracing::debug!(node = %fetch.node, error = &error as &dyn std::error::Error, "fetch failed");
+                self.shared.state().handle_failure(&fetch, error, now());
+                self.shared.changed.notify_waiters();
+            }
+        }
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            self.shared.state().handle_failure(&fetch, Error::Closed, now());
+        }
+    }
+}
+
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+/// The longest that an answer to Fetch is waited for, whatever the settings.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Asks each of the futures at once, and waits for all.
+pub(crate) async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        let mut is_ready = true;
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none() {
+                match std::pin::Pin::new(future).poll(context) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => is_ready = false,
+                }
+            }
+        }
+        if is_ready {
+            std::task::Poll::Ready(std::mem::take(&mut outputs).into_iter().flatten().collect())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}

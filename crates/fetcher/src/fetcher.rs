@@ -1,0 +1,415 @@
+//! The fetcher as its user sees it: one owner who polls, and any number of handles for everything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ottla_cluster::{Cluster, Topics};
+use ottla_wire::TopicPartition;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::answer::{Hints, is_answered_by_waiting};
+use crate::buffer_pool::BufferPool;
+use crate::driver::{self, now};
+use crate::hand_out::Taken;
+use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
+use crate::opener::Opener;
+use crate::state::State;
+use crate::{Batches, Error, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp, StartAt};
+
+/// Fetches the assigned partitions in the background, and hands out what has come.
+///
+/// Dropping it ends its tasks; [`close`](Self::close) also waits for their end.
+#[derive(Debug)]
+pub struct Fetcher {
+    handle: FetcherHandle,
+    opener: Opener,
+    max_poll_bytes: usize,
+    fetch_buffer_max_bytes: usize,
+}
+
+/// Everything but polling and closing. Cloning it gives another handle to the same fetcher.
+#[derive(Clone, Debug)]
+pub struct FetcherHandle {
+    shared: Arc<Shared>,
+}
+
+/// What the fetcher, its handles and its tasks share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) cluster: Cluster,
+    pub(crate) pool: BufferPool,
+    pub(crate) isolation: IsolationLevel,
+    state: Mutex<State>,
+    tasks: Mutex<Tasks>,
+    /// Tells the application's task that there is something to hand out or tell.
+    pub(crate) ready: Notify,
+    /// Tells the tasks that what they wait for may have changed.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Debug)]
+enum Tasks {
+    NotStarted,
+    /// The supervisor ends when the sender is dropped.
+    Running(oneshot::Sender<()>, JoinHandle<()>),
+    Ended,
+}
+
+impl Fetcher {
+    /// A fetcher of nothing yet. Does no I/O; its tasks start with the first assignment or poll.
+    pub fn new(cluster: Cluster, config: FetcherConfig) -> Result<Self, Error> {
+        config.check()?;
+        let pool = BufferPool::new(config.fetch_buffer_max_bytes);
+        let opener = Opener::new(&config, &pool);
+        let (max_poll_bytes, fetch_buffer_max_bytes) = (config.max_poll_bytes, config.fetch_buffer_max_bytes);
+        let shared = Shared {
+            pool,
+            isolation: config.isolation_level,
+            state: Mutex::new(State::new(config, cluster.backoff())),
+            cluster,
+            tasks: Mutex::new(Tasks::NotStarted),
+            ready: Notify::new(),
+            changed: Notify::new(),
+        };
+        let handle = FetcherHandle { shared: Arc::new(shared) };
+        Ok(Self { handle, opener, max_poll_bytes, fetch_buffer_max_bytes })
+    }
+
+    /// A handle for other tasks.
+    pub fn handle(&self) -> &FetcherHandle {
+        &self.handle
+    }
+
+    /// Batches that have come, at once if there are some, else as soon as there are; empty when `timeout` is over.
+    ///
+    /// With this call the application says that it has come back from all that the last one handed out. It hands out
+    /// a few hundred KiB at a time (`max_poll_bytes`), or one batch that is larger.
+    ///
+    /// # Errors
+    ///
+    /// Those of a partition, each in its place after the records before it; the partition is then tried again with
+    /// back-off. [`Error::BufferHeld`] if records that the application still holds leave no memory to fetch into, for
+    /// as long as `timeout`, but at most half a second.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: what it would have returned, the next call does.
+    pub async fn poll(&mut self, timeout: Duration) -> Result<Batches, Error> {
+        let shared = Arc::clone(&self.handle.shared);
+        shared.start()?;
+        if !shared.begin_poll() {
+            // Nobody else may have had a turn while the application went from poll to poll.
+            tokio::task::yield_now().await;
+        }
+        let mut deadline: Option<Instant> = None;
+        let mut starved_at: Option<Instant> = None;
+        loop {
+            let ready = shared.ready.notified();
+            if let Some(batches) = self.take()? {
+                return Ok(batches);
+            }
+            let start = Instant::now();
+            let deadline = *deadline.get_or_insert_with(|| start + timeout.min(LONGEST_WAIT));
+            let check_at = *starved_at.get_or_insert_with(|| deadline.min(start + BUFFER_HELD_AFTER));
+            if start >= check_at && self.is_starved() {
+                return Err(Error::BufferHeld {
+                    held_bytes: shared.pool.used(),
+                    bound_bytes: self.fetch_buffer_max_bytes,
+                });
+            }
+            if start >= deadline {
+                return Ok(Batches::default());
+            }
+            if start >= check_at {
+                starved_at = Some(deadline.min(start + BUFFER_HELD_AFTER));
+            }
+            tokio::select! {
+                biased; // what has come goes before the end of the wait
+                () = ready => {}
+                () = tokio::time::sleep_until(starved_at.unwrap_or(deadline)) => {}
+            }
+        }
+    }
+
+    /// What can be handed out now.
+    fn take(&mut self) -> Result<Option<Batches>, Error> {
+        let shared = &self.handle.shared;
+        loop {
+            let taken = shared.state().take(self.max_poll_bytes);
+            let entries = match taken {
+                Taken::Nothing => return Ok(None),
+                Taken::Failure(error) => {
+                    // It is tried again, as soon as that is due.
+                    shared.changed.notify_waiters();
+                    return Err(error);
+                }
+                Taken::Entries(entries) => entries,
+            };
+            let opened = self.opener.open(entries);
+            let is_news = !opened.faults.is_empty();
+            let batches = shared.state().hand_out(opened, now());
+            if is_news {
+                shared.changed.notify_waiters();
+            }
+            if !batches.is_empty() {
+                return Ok(Some(batches));
+            }
+            // All of it was passed over: control batches, aborted transactions.
+            shared.begin_poll();
+        }
+    }
+
+    /// Whether what the application holds leaves no memory to fetch into.
+    fn is_starved(&self) -> bool {
+        let shared = &self.handle.shared;
+        let state = shared.state();
+        let held = shared.pool.held();
+        state.buffered.is_empty() && state.budget.is_exhausted(held) && state.nodes().next().is_some()
+    }
+
+    /// Ends the tasks, and waits until they have ended. Requests in flight are left to their connections.
+    ///
+    /// # Cancel safety
+    ///
+    /// The tasks end also if the future is dropped.
+    pub async fn close(self) {
+        let tasks = std::mem::replace(&mut *self.handle.shared.tasks(), Tasks::Ended);
+        if let Tasks::Running(alive, supervisor) = tasks {
+            drop(alive);
+            if let Err(failed) = supervisor.await
+                && let Ok(panic) = failed.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        // The supervisor, told by the drop of its sender, ends the other tasks.
+        *self.handle.shared.tasks() = Tasks::Ended;
+    }
+}
+
+impl FetcherHandle {
+    /// Replaces the assignment. A partition that was assigned already goes on where it is, unless a start is given;
+    /// a new one begins where `start` says, or `auto.offset.reset`.
+    pub fn assign(
+        &self,
+        partitions: impl IntoIterator<Item = (TopicPartition, Option<StartAt>)>,
+    ) -> Result<(), Error> {
+        let assignment: BTreeMap<_, _> = partitions.into_iter().collect();
+        for (name, start) in &assignment {
+            if let Some(StartAt::Offset(offset)) = start
+                && *offset < 0
+            {
+                return Err(Error::InvalidOffset { partition: name.clone(), offset: *offset });
+            }
+        }
+        self.shared.start_if_possible()?;
+        let metadata = self.shared.cluster.metadata();
+        self.shared.state().assign(assignment, &metadata);
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// The assigned partitions.
+    pub fn assignment(&self) -> BTreeSet<TopicPartition> {
+        self.shared.state().places.keys().cloned().collect()
+    }
+
+    /// Reads on from elsewhere. Nothing of before the call is handed out after it.
+    pub fn seek(&self, partition: &TopicPartition, start: StartAt) -> Result<(), Error> {
+        self.shared.state().seek(partition, start)?;
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Stops fetching the partitions, and handing out what has been fetched of them, which is kept.
+    pub fn pause<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
+        let mut state = self.shared.state();
+        partitions.into_iter().try_for_each(|partition| state.pause(partition))
+    }
+
+    /// Goes on with paused partitions.
+    pub fn resume<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
+        let resumed = {
+            let mut state = self.shared.state();
+            partitions.into_iter().try_for_each(|partition| state.resume(partition))
+        };
+        self.shared.changed.notify_waiters();
+        self.shared.ready.notify_one();
+        resumed
+    }
+
+    /// The partitions that are paused.
+    pub fn paused(&self) -> BTreeSet<TopicPartition> {
+        let state = self.shared.state();
+        let paused = state.partitions.iter().flatten().filter(|partition| partition.paused);
+        paused.map(|partition| partition.name.clone()).collect()
+    }
+
+    /// The offset of the next record that the application will see: behind the last one that an iterator has handed it.
+    /// `None` while the start is being looked up.
+    pub fn position(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
+        self.shared.state().position(partition)
+    }
+
+    /// The offset up to which the application has *come back from* what it was handed: whole batches whose iterator has
+    /// returned `None`, and all that was handed out before the last poll. This is what may be committed.
+    pub fn completed(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
+        self.shared.state().completed(partition)
+    }
+
+    /// The high watermark that the last answer told, and so without asking; `None` before the first.
+    pub fn high_watermark(&self, partition: &TopicPartition) -> Option<i64> {
+        let state = self.shared.state();
+        let place = state.places.get(partition).copied()?;
+        state.partition(place)?.high_watermark
+    }
+
+    /// Bytes of memory that hold data: in flight, buffered, decompressed, and handed out and still held.
+    pub fn buffered_bytes(&self) -> usize {
+        self.shared.pool.used()
+    }
+
+    /// Looks up offsets, of any partitions, assigned or not; `None` for those that have no such offset. What goes away
+    /// by itself is tried again until `timeout` is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the lookup; it changes nothing.
+    pub async fn lookup(
+        &self,
+        wanted: BTreeMap<TopicPartition, Lookup>,
+        timeout: Duration,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, Error> {
+        let mut last = None;
+        let looked_up = tokio::time::timeout(timeout, self.lookup_until_found(wanted, &mut last)).await;
+        match looked_up {
+            Ok(found) => found,
+            Err(_) => Err(Error::TimedOut { attempted: "looking up offsets", timeout, source: last.map(Box::new) }),
+        }
+    }
+
+    async fn lookup_until_found(
+        &self,
+        mut wanted: BTreeMap<TopicPartition, Lookup>,
+        last: &mut Option<Error>,
+    ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, Error> {
+        let cluster = &self.shared.cluster;
+        let mut backoff = cluster.backoff();
+        let mut found = BTreeMap::new();
+        for failures in 1u32.. {
+            let topics: BTreeSet<_> = wanted.keys().map(|name| Arc::clone(&name.topic)).collect();
+            for topic in topics {
+                cluster.topic(&topic).await?;
+            }
+            let metadata = cluster.metadata();
+            let with_leader = wanted.iter().filter_map(|(name, lookup)| {
+                let leader = metadata.leader(&name.topic, name.partition)?;
+                Some((name.clone(), leader, *lookup))
+            });
+            let requests = group(with_leader, self.shared.isolation, LOOKUP_TIMEOUT_MS);
+            let asked = requests.into_iter().map(|request| {
+                let cluster = cluster.clone();
+                Box::pin(async move {
+                    let to = ottla_cluster::Destination::Node(request.node);
+                    let answer = cluster.request(to, &request.request).await;
+                    (request, answer)
+                })
+            });
+            for (request, answer) in driver::all(asked.collect()).await {
+                let response = match answer {
+                    Ok(response) => response,
+                    Err(error) if error.is_retriable() => {
+                        *last = Some(Error::Cluster(error));
+                        continue;
+                    }
+                    Err(error) => return Err(Error::Cluster(error)),
+                };
+                for (partition, _, looked_up) in request.read(response) {
+                    match looked_up {
+                        LookedUp::Found(offset) => {
+                            wanted.remove(&partition);
+                            found.insert(partition, offset);
+                        }
+                        LookedUp::Refused(error_code) => {
+                            let (attempted, node) = ("ListOffsets", request.node);
+                            let error = Error::Refused { attempted, partition, node, error_code };
+                            if !is_answered_by_waiting(error_code) {
+                                return Err(error);
+                            }
+                            *last = Some(error);
+                        }
+                    }
+                }
+            }
+            if wanted.is_empty() {
+                break;
+            }
+            cluster.request_refresh(Topics::named(wanted.keys().map(|name| Arc::clone(&name.topic))));
+            tokio::time::sleep(backoff.next_delay(failures)).await;
+        }
+        Ok(found)
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether there is nothing to hand out.
+    fn begin_poll(&self) -> bool {
+        let mut state = self.state();
+        state.begin_poll(now());
+        state.buffered.is_empty()
+    }
+
+    /// Passes on what an answer told beside its records.
+    pub(crate) fn pass_on(&self, hints: Hints) {
+        for node in hints.nodes {
+            self.cluster.observe_node(node);
+        }
+        for (partition, leader) in hints.leaders {
+            self.cluster.observe_leader(&partition, leader);
+        }
+    }
+
+    fn start(self: &Arc<Self>) -> Result<(), Error> {
+        self.start_if_possible()?;
+        if matches!(*self.tasks(), Tasks::NotStarted) { Err(Error::NoRuntime) } else { Ok(()) }
+    }
+
+    /// Starts the tasks, unless they have been, or there is no runtime yet.
+    fn start_if_possible(self: &Arc<Self>) -> Result<(), Error> {
+        let mut tasks = self.tasks();
+        match *tasks {
+            Tasks::Running(..) => return Ok(()),
+            Tasks::Ended => return Err(Error::Closed),
+            Tasks::NotStarted => {}
+        }
+        let runtime = self.cluster.config().runtime.clone().or_else(|| Handle::try_current().ok());
+        if let Some(runtime) = runtime {
+            let (alive, ended) = oneshot::channel();
+            let supervisor = runtime.spawn(driver::supervise(Arc::clone(self), ended));
+            *tasks = Tasks::Running(alive, supervisor);
+        }
+        Ok(())
+    }
+}
+
+/// How long the application's hold on all memory is put up with before it is told.
+const BUFFER_HELD_AFTER: Duration = Duration::from_millis(500);
+/// Longer than any program runs, and short enough to be added to any clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);

@@ -1,0 +1,143 @@
+//! A poll, step by step: settle the account of the last one, take from the queue, and, when that has been
+//! [opened](crate::opener) outside the lock, hand it out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_wire::TopicPartition;
+
+use crate::buffered::{Answered, Entry, Failure};
+use crate::handed_out::Progress;
+use crate::opener::{Fault, Opened};
+use crate::state::State;
+use crate::{Batches, Error};
+
+/// What there is to hand out.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Nothing,
+    /// To be opened, and then given to [`State::hand_out`].
+    Entries(Vec<(TopicPartition, Answered)>),
+    Failure(Error),
+}
+
+impl State {
+    /// The application asks for more, and so has come back from what it was handed last.
+    pub(crate) fn begin_poll(&mut self, now: Instant) {
+        for settled in self.handed_out.settle() {
+            let Some(partition) = self.current(settled.place, settled.generation) else { continue };
+            partition.position = Some(settled.position);
+            if settled.is_corrupt {
+                // Its iterator has told the application, and will tell it again.
+                partition.rewind(settled.position);
+                self.buffered.discard(settled.place);
+                self.retry_later(settled.place, settled.generation, now);
+            }
+        }
+    }
+
+    /// Takes about `max_bytes` from the queue; what went wrong in its turn.
+    pub(crate) fn take(&mut self, max_bytes: usize) -> Taken {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        while bytes < max_bytes {
+            // A failure is told by itself, when all before it has been handed out.
+            if !entries.is_empty() && !matches!(self.buffered.front(), Some(Entry::Answered(_))) {
+                break;
+            }
+            match self.buffered.pop() {
+                None => break,
+                Some(Entry::Answered(answered)) => {
+                    if let Some(partition) = self.current(answered.place, answered.generation) {
+                        bytes += answered.records.len();
+                        entries.push((partition.name.clone(), answered));
+                    }
+                }
+                Some(Entry::BrokerFailed { node, error }) => {
+                    if let Some(broker) = self.brokers.get_mut(&node) {
+                        broker.untold = false;
+                    }
+                    return Taken::Failure(error);
+                }
+                Some(Entry::Failed { place, generation, failure }) => {
+                    if let Some(error) = self.act_on(place, generation, failure) {
+                        return Taken::Failure(error);
+                    }
+                }
+            }
+        }
+        if entries.is_empty() { Taken::Nothing } else { Taken::Entries(entries) }
+    }
+
+    /// Returns what the application is to be told.
+    fn act_on(&mut self, place: usize, generation: u64, failure: Failure) -> Option<Error> {
+        let (policy, new_generation) = (self.config.auto_offset_reset, self.new_generation());
+        let partition = self.current(place, generation)?;
+        partition.untold = false;
+        match failure {
+            Failure::Tell(error) => Some(error),
+            Failure::OutOfRange => {
+                partition.out_of_range(new_generation, policy);
+                // Where the policy refuses, the partition is one to be told of.
+                None
+            }
+        }
+    }
+
+    /// Hands out what was opened, but for what is no longer wanted.
+    pub(crate) fn hand_out(&mut self, mut opened: Opened, now: Instant) -> Batches {
+        for entry in opened.rest.into_iter().rev() {
+            let Entry::Answered(answered) = &entry else { continue };
+            if self.current(answered.place, answered.generation).is_some() {
+                self.buffered.put_back(entry);
+            }
+        }
+        // Partitions may have been sought while their batches were opened. Rare, so the cells may stay as they are.
+        let stale: Vec<bool> =
+            opened.stretches.iter().map(|of| self.current(of.place, of.generation).is_none()).collect();
+        if stale.contains(&true) {
+            (opened.batches, opened.stretches) = without(opened.batches, opened.stretches, &stale);
+        }
+        for fault in opened.faults {
+            self.handle_fault(fault, now);
+        }
+        self.budget.decompressed(opened.decompressed_bytes);
+        let progress = Arc::new(Progress::new(opened.batches.iter().map(|batch| batch.from)));
+        self.handed_out.begin(Arc::clone(&progress), opened.stretches);
+        Batches::new(opened.batches, &progress)
+    }
+
+    /// What is before the batch is handed out; then the application is told.
+    fn handle_fault(&mut self, fault: Fault, now: Instant) {
+        let Fault { place, generation, offset, next_offset, fault } = fault;
+        let Some(partition) = self.current(place, generation) else { return };
+        partition.rewind(offset);
+        let partition = partition.name.clone();
+        self.buffered.discard(place);
+        self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: fault }, now);
+    }
+}
+
+type Kept = (Vec<crate::opener::OpenedBatch>, Vec<crate::handed_out::Stretch>);
+
+/// Leaves out the stretches that are stale, and their batches.
+fn without(
+    batches: Vec<crate::opener::OpenedBatch>,
+    stretches: Vec<crate::handed_out::Stretch>,
+    stale: &[bool],
+) -> Kept {
+    let mut batches: Vec<_> = batches.into_iter().map(Some).collect();
+    let mut kept: Kept = (Vec::new(), Vec::new());
+    for (mut stretch, stale) in stretches.into_iter().zip(stale) {
+        let batch = stretch.cell.and_then(|cell| batches.get_mut(cell)).and_then(Option::take);
+        if *stale {
+            continue;
+        }
+        stretch.cell = batch.map(|batch| {
+            kept.0.push(batch);
+            kept.0.len() - 1
+        });
+        kept.1.push(stretch);
+    }
+    kept
+}

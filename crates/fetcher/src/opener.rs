@@ -1,0 +1,175 @@
+//! From received bytes to batches that can be iterated, on the application's task.
+//!
+//! Here a batch is looked at as a whole, once: its checksum, its transaction, its compression. This happens as late as
+//! can be, a few hundred KiB before the application reads them, so that the bytes are still in a cache then.
+
+use bytes::Bytes;
+use ottla_wire::TopicPartition;
+use ottla_wire::compression::{BatchMemory, Decompressor};
+use ottla_wire::records::{BatchFault, OpenBatch, RecordBatch, RecordBatches};
+
+use crate::FetcherConfig;
+use crate::buffer_pool::BufferPool;
+use crate::buffered::{Answered, Entry};
+use crate::handed_out::Stretch;
+
+/// Opens batches, with the codecs' tables kept from one to the next.
+#[derive(Debug)]
+pub(crate) struct Opener {
+    decompressor: Decompressor,
+    check_crcs: bool,
+    max_bytes: usize,
+}
+
+/// What has been opened for one poll.
+#[derive(Debug, Default)]
+pub(crate) struct Opened {
+    pub(crate) batches: Vec<OpenedBatch>,
+    /// What was gone through, batches and what was passed over.
+    pub(crate) stretches: Vec<Stretch>,
+    /// What is left for the next poll, in order.
+    pub(crate) rest: Vec<Entry>,
+    /// A batch that cannot be read, of each partition that has one.
+    pub(crate) faults: Vec<Fault>,
+    /// Bytes that batches were decompressed to.
+    pub(crate) decompressed_bytes: usize,
+    opened_bytes: usize,
+}
+
+/// A batch to be handed out.
+#[derive(Debug)]
+pub(crate) struct OpenedBatch {
+    pub(crate) partition: TopicPartition,
+    pub(crate) high_watermark: i64,
+    /// The first offset that is wanted.
+    pub(crate) from: i64,
+    pub(crate) batch: OpenBatch,
+}
+
+/// A batch that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) place: usize,
+    pub(crate) generation: u64,
+    pub(crate) offset: i64,
+    pub(crate) next_offset: Option<i64>,
+    pub(crate) fault: BatchFault,
+}
+
+impl Opener {
+    pub(crate) fn new(config: &FetcherConfig, pool: &BufferPool) -> Self {
+        let memory = Box::new(PooledMemory { pool: pool.clone(), taken_bytes: 0 });
+        Self {
+            decompressor: Decompressor::with_memory(config.max_decompressed_batch_bytes, memory),
+            check_crcs: config.check_crcs,
+            max_bytes: config.max_poll_bytes,
+        }
+    }
+
+    /// Opens batches until there are enough for one poll.
+    pub(crate) fn open(&mut self, entries: Vec<(TopicPartition, Answered)>) -> Opened {
+        let mut opened = Opened::default();
+        for (partition, answered) in entries {
+            if opened.opened_bytes < self.max_bytes {
+                self.open_entry(partition, answered, &mut opened);
+            } else {
+                opened.rest.push(Entry::Answered(answered));
+            }
+        }
+        opened
+    }
+
+    fn open_entry(&mut self, partition: TopicPartition, mut answered: Answered, opened: &mut Opened) {
+        let mut batches = RecordBatches::new(std::mem::take(&mut answered.records));
+        while opened.opened_bytes < self.max_bytes {
+            let batch = match batches.next() {
+                None => return,
+                Some(Ok(batch)) => batch,
+                Some(Err(corrupt)) => {
+                    opened.faults.push(answered.fault(corrupt.next_offset, corrupt.fault));
+                    return;
+                }
+            };
+            if batch.next_offset() <= answered.position {
+                continue;
+            }
+            let skipped = answered.aborted.skips(&batch) || batch.is_control() || batch.record_count() == Some(0);
+            let cell = if skipped {
+                None
+            } else {
+                match self.open_batch(&batch) {
+                    Ok(open) => {
+                        if open.buffer().is_empty() { None } else { Some(open) }
+                    }
+                    Err(fault) => {
+                        opened.faults.push(answered.fault(Some(batch.next_offset()), fault));
+                        return;
+                    }
+                }
+            };
+            let (start, end) = (answered.position, batch.next_offset());
+            answered.position = end;
+            let cell = cell.map(|open| {
+                opened.count(&batch, &open);
+                opened.batches.push(OpenedBatch {
+                    partition: partition.clone(),
+                    high_watermark: answered.high_watermark,
+                    from: start,
+                    batch: open,
+                });
+                opened.batches.len() - 1
+            });
+            let Answered { place, generation, .. } = answered;
+            opened.stretches.push(Stretch { place, generation, start, end, cell });
+        }
+        answered.records = batches.rest();
+        if !answered.records.is_empty() {
+            opened.rest.push(Entry::Answered(answered));
+        }
+    }
+
+    fn open_batch(&mut self, batch: &RecordBatch) -> Result<OpenBatch, BatchFault> {
+        let open = if self.check_crcs {
+            batch.open(&mut self.decompressor)
+        } else {
+            batch.open_unchecked(&mut self.decompressor)
+        };
+        open.map_err(|corrupt| corrupt.fault)
+    }
+}
+
+impl Opened {
+    fn count(&mut self, batch: &RecordBatch, open: &OpenBatch) {
+        let bytes = open.buffer().len();
+        self.opened_bytes = self.opened_bytes.saturating_add(bytes);
+        if batch.compression() != ottla_wire::compression::Compression::None {
+            self.decompressed_bytes = self.decompressed_bytes.saturating_add(bytes);
+        }
+    }
+}
+
+impl Answered {
+    fn fault(&self, next_offset: Option<i64>, fault: BatchFault) -> Fault {
+        Fault { place: self.place, generation: self.generation, offset: self.position, next_offset, fault }
+    }
+}
+
+/// Lets batches decompress into memory of the pool.
+#[derive(Debug)]
+struct PooledMemory {
+    pool: BufferPool,
+    /// The length of the vector that is being decompressed into, when it was taken.
+    taken_bytes: usize,
+}
+
+impl BatchMemory for PooledMemory {
+    fn take(&mut self) -> Vec<u8> {
+        let memory = self.pool.take_for_batch();
+        self.taken_bytes = memory.len();
+        memory
+    }
+
+    fn share(&mut self, memory: Vec<u8>, length: usize) -> Bytes {
+        self.pool.share(memory, self.taken_bytes, length)
+    }
+}

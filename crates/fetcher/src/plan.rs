@@ -1,0 +1,194 @@
+//! What the next Fetch to a broker asks for.
+//!
+//! There are two lanes to a broker, each a connection. The *main* lane asks for all partitions that may be fetched, and
+//! parks at the broker until one of them has records (`fetch_max_wait`). A partition that is assigned, sought or resumed
+//! meanwhile goes by the lane *aside*, with waits of [`ASIDE_WAIT`], and joins the main lane when that has been
+//! answered. So such a partition waits for [`ASIDE_AFTER`] and [`ASIDE_WAIT`] at most, and not for another's long poll.
+//!
+//! While records flow, the main lane is answered at once and the lane aside is not used: it waits until a main fetch
+//! has taken longer than the last one that brought records.
+
+use std::time::{Duration, Instant};
+
+use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
+use ottla_wire::{LeaderEpoch, NodeId};
+
+use crate::position::Phase;
+use crate::state::{Broker, State};
+
+/// Which of the two connections to a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Main,
+    Aside,
+}
+
+/// A Fetch that is to be sent. Its partitions count as in flight until it is given to
+/// [`State::handle_answer`] or [`State::handle_failure`].
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    pub(crate) id: u64,
+    pub(crate) node: NodeId,
+    pub(crate) lane: Lane,
+    pub(crate) request: FetchRequest,
+    /// Its partitions, in the request's order.
+    pub(crate) asked: Vec<Asked>,
+    pub(crate) granted: usize,
+    pub(crate) sent_at: Instant,
+    pub(crate) max_wait: Duration,
+}
+
+/// One partition of a Fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) place: usize,
+    pub(crate) offset: i64,
+}
+
+/// What a lane is to do.
+#[derive(Debug)]
+pub(crate) enum NextFetch {
+    Send(Box<Fetch>),
+    /// Nothing before then, unless something changes.
+    Wait(Option<Instant>),
+    /// Nothing until memory is given back, or something changes.
+    WaitForMemory,
+    /// Nothing any more: the broker leads no assigned partition.
+    End,
+}
+
+impl State {
+    /// What is to be sent to `node` by `lane`, while `used` bytes of the memory for answers are in use.
+    pub(crate) fn next_fetch(&mut self, node: NodeId, lane: Lane, now: Instant, used: usize) -> NextFetch {
+        let brokers = self.brokers.values().filter(|broker| !broker.order.is_empty()).count();
+        let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
+        if broker.order.is_empty() {
+            return NextFetch::End;
+        }
+        if let Some(until) = broker.not_before.filter(|until| *until > now) {
+            return NextFetch::Wait(Some(until));
+        }
+        let max_wait = match lane {
+            Lane::Main => self.config.fetch_max_wait,
+            Lane::Aside => match broker.wait_aside(now, self.config.fetch_max_wait) {
+                Ok(max_wait) => max_wait,
+                Err(until) => return if self.due(node, now).is_ok() { NextFetch::Wait(until) } else { NextFetch::Wait(None) },
+            },
+        };
+        let due = match self.due(node, now) {
+            Ok(due) => due,
+            Err(until) => return NextFetch::Wait(until),
+        };
+        let granted = match lane {
+            Lane::Main => self.budget.grant(used, brokers),
+            Lane::Aside => self.budget.grant_aside(used, brokers),
+        };
+        let Some(granted) = granted else { return NextFetch::WaitForMemory };
+        NextFetch::Send(Box::new(self.fetch(node, lane, now, due, granted, max_wait)))
+    }
+
+    /// The places of the partitions that may be fetched from `node` now; if there are none, when there will be.
+    fn due(&self, node: NodeId, now: Instant) -> Result<Vec<usize>, Option<Instant>> {
+        let order = self.brokers.get(&node).map(|broker| broker.order.as_slice()).unwrap_or_default();
+        let mut due = Vec::with_capacity(order.len());
+        let mut earliest: Option<Instant> = None;
+        for place in order {
+            let Some(partition) = self.partition(*place).filter(|partition| partition.wants_fetch()) else { continue };
+            match partition.not_before {
+                Some(not_before) if not_before > now => {
+                    earliest = Some(earliest.map_or(not_before, |earliest| earliest.min(not_before)));
+                }
+                _ => due.push(*place),
+            }
+        }
+        if due.is_empty() { Err(earliest) } else { Ok(due) }
+    }
+
+    fn fetch(
+        &mut self,
+        node: NodeId,
+        lane: Lane,
+        now: Instant,
+        due: Vec<usize>,
+        granted: usize,
+        max_wait: Duration,
+    ) -> Fetch {
+        let id = self.new_generation();
+        let partition_max_bytes = self.config.max_partition_fetch_bytes;
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        let mut asked = Vec::with_capacity(due.len());
+        for place in due {
+            let Some(partition) = self.partition_mut(place) else { continue };
+            let Phase::Fetching { offset, .. } = partition.phase else { continue };
+            partition.in_flight = Some(id);
+            let epoch = partition.leader.and_then(|leader| leader.epoch);
+            let fetch_partition = FetchPartition {
+                partition: partition.name.partition,
+                current_leader_epoch: epoch.unwrap_or(LeaderEpoch::NONE),
+                fetch_offset: offset,
+                partition_max_bytes,
+                ..FetchPartition::default()
+            };
+            asked.push(Asked { place, offset });
+            // As Java does: neighbours of one topic share an entry, and the order is kept whatever that takes.
+            match topics.last_mut().filter(|topic| topic.topic == *partition.name.topic) {
+                Some(topic) => topic.partitions.push(fetch_partition),
+                None => topics.push(FetchTopic {
+                    topic: partition.name.topic.as_ref().to_owned(),
+                    topic_id: partition.topic_id.unwrap_or_default(),
+                    partitions: vec![fetch_partition],
+                }),
+            }
+        }
+        if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.sent_at[lane as usize] = Some(now);
+        }
+        let request = FetchRequest {
+            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: self.config.fetch_min_bytes,
+            max_bytes: i32::try_from(granted).unwrap_or(i32::MAX),
+            isolation_level: self.config.isolation_level.number(),
+            topics,
+            ..FetchRequest::default()
+        };
+        Fetch { id, node, lane, request, asked, granted, sent_at: now, max_wait }
+    }
+
+    /// A Fetch is no longer in flight.
+    pub(crate) fn finish(&mut self, fetch: &Fetch) {
+        self.budget.answered(fetch.granted);
+        if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            broker.sent_at[fetch.lane as usize] = None;
+        }
+    }
+}
+
+impl Broker {
+    /// How long a Fetch by the lane aside may wait at the broker; if none is to be sent, when one may be.
+    fn wait_aside(&self, now: Instant, fetch_max_wait: Duration) -> Result<Duration, Option<Instant>> {
+        // With nothing in flight, whatever is to be fetched goes by the main lane.
+        let Some(sent_at) = self.sent_at[Lane::Main as usize] else { return Err(None) };
+        let parked_at = sent_at + ASIDE_AFTER.max(self.turnaround * 2).min(ASIDE_AFTER_AT_MOST);
+        if now < parked_at {
+            return Err(Some(parked_at));
+        }
+        let back_at = sent_at + fetch_max_wait;
+        let overdue_at = back_at + ASIDE_AFTER_AT_MOST;
+        if now >= overdue_at {
+            return Ok(ASIDE_WAIT); // the broker is slow by that lane
+        }
+        let remaining = back_at.saturating_duration_since(now);
+        if remaining < ASIDE_AFTER {
+            return Err(Some(overdue_at)); // better to join the main lane
+        }
+        Ok(remaining.min(ASIDE_WAIT))
+    }
+}
+
+/// How long a main fetch must have been out before it is taken to be parked at the broker. Twice the time that the last
+/// one with records took, if that is more.
+const ASIDE_AFTER: Duration = Duration::from_millis(5);
+/// The most that the above may become.
+const ASIDE_AFTER_AT_MOST: Duration = Duration::from_millis(100);
+/// How long a fetch by the lane aside waits at the broker: others may come to need that lane.
+const ASIDE_WAIT: Duration = Duration::from_millis(25);

@@ -1,0 +1,243 @@
+//! One assigned partition: where it is read next, and what stands in the way.
+//!
+//! ```text
+//!                 ListOffsets answered
+//!   Starting ────────────────────────────▶ Fetching ──▶ its answers move the fetch offset on
+//!      ▲                                      │
+//!      └── OFFSET_OUT_OF_RANGE, seek to an end or a time
+//! ```
+//!
+//! There are two positions. The *fetch offset* is where the next Fetch begins; it runs ahead while answers wait to be
+//! handed out. The *position* is what the application has come back from, and what it is told.
+//!
+//! Invariant: every change of course (seek, reset, rewind) begins a new generation, forgets what is in flight, and what
+//! was buffered in an older one is not handed out. So nothing of before a seek appears after it.
+
+use std::time::Instant;
+
+use ottla_cluster::{Leader, Metadata};
+use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
+
+use crate::offset_reset::Start;
+use crate::{AutoOffsetReset, Lookup, StartAt};
+
+/// What is known of one assigned partition.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) name: TopicPartition,
+    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) leader: Option<Leader>,
+    /// What the cluster said instead of describing the topic.
+    topic_error: Option<ErrorCode>,
+    /// Counts the changes of course. Never the same for two partitions, so that it also tells a partition from one that
+    /// had its place before.
+    pub(crate) generation: u64,
+    pub(crate) phase: Phase,
+    /// What the application has come back from; `None` until the start is known.
+    pub(crate) position: Option<i64>,
+    pub(crate) paused: bool,
+    /// The request that is in flight for it. The answer to any other changes nothing.
+    pub(crate) in_flight: Option<u64>,
+    /// An error that the application has not been told: nothing is tried meanwhile.
+    pub(crate) untold: bool,
+    /// Nothing is tried before.
+    pub(crate) not_before: Option<Instant>,
+    /// How many attempts have failed in a row.
+    pub(crate) failures: u32,
+    pub(crate) high_watermark: Option<i64>,
+    pub(crate) last_stable_offset: Option<i64>,
+    pub(crate) log_start_offset: Option<i64>,
+}
+
+/// What is to be done next for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The start is to be looked up.
+    Starting(Lookup),
+    /// There is no position and none is to be looked up; the application has to seek. The offset is the one that was
+    /// out of range, if that was why.
+    Refused(Option<i64>),
+    /// It is fetched from here. The epoch is that of the last batch, for finding out about truncation (KIP-320).
+    Fetching { offset: i64, leader_epoch: Option<LeaderEpoch> },
+}
+
+impl Partition {
+    pub(crate) fn new(name: TopicPartition, generation: u64, at: StartAt, policy: AutoOffsetReset) -> Self {
+        let mut partition = Self {
+            name,
+            topic_id: None,
+            leader: None,
+            topic_error: None,
+            generation,
+            phase: Phase::Refused(None),
+            position: None,
+            paused: false,
+            in_flight: None,
+            untold: false,
+            not_before: None,
+            failures: 0,
+            high_watermark: None,
+            last_stable_offset: None,
+            log_start_offset: None,
+        };
+        partition.start(generation, at, policy);
+        partition
+    }
+
+    /// Sets a new course.
+    pub(crate) fn start(&mut self, generation: u64, at: StartAt, policy: AutoOffsetReset) {
+        self.generation = generation;
+        self.in_flight = None;
+        self.untold = false;
+        self.not_before = None;
+        self.failures = 0;
+        (self.phase, self.position) = match Start::decide(at, policy) {
+            Start::At(offset) => (Phase::Fetching { offset, leader_epoch: None }, Some(offset)),
+            Start::Ask(lookup) => (Phase::Starting(lookup), None),
+            Start::Refuse => (Phase::Refused(None), None),
+        };
+    }
+
+    /// The log does not have the fetch offset.
+    pub(crate) fn out_of_range(&mut self, generation: u64, policy: AutoOffsetReset) {
+        let position = self.position;
+        let offset = self.fetch_offset();
+        self.start(generation, StartAt::Reset, policy);
+        if self.phase == Phase::Refused(None) {
+            self.phase = Phase::Refused(offset);
+            self.position = position;
+        }
+    }
+
+    /// Goes back to `offset`, where something could not be read. The generation stays: what is before it was handed out.
+    pub(crate) fn rewind(&mut self, offset: i64) {
+        self.in_flight = None;
+        self.phase = Phase::Fetching { offset, leader_epoch: None };
+    }
+
+    /// The lookup of the start was answered.
+    pub(crate) fn started(&mut self, offset: i64, leader_epoch: Option<LeaderEpoch>) {
+        self.phase = Phase::Fetching { offset, leader_epoch };
+        self.position = Some(offset);
+        self.succeeded();
+    }
+
+    /// An answer was as it should be.
+    pub(crate) fn succeeded(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
+    }
+
+    /// An attempt failed; the next is due at `not_before`.
+    pub(crate) fn failed(&mut self, not_before: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(not_before);
+    }
+
+    /// Where the next Fetch begins.
+    pub(crate) fn fetch_offset(&self) -> Option<i64> {
+        match self.phase {
+            Phase::Fetching { offset, .. } => Some(offset),
+            Phase::Starting(_) | Phase::Refused(_) => None,
+        }
+    }
+
+    /// Whether it may be fetched, now or once [`not_before`](Self::not_before) has passed.
+    pub(crate) fn wants_fetch(&self) -> bool {
+        matches!(self.phase, Phase::Fetching { .. }) && !self.paused && self.in_flight.is_none() && !self.untold
+    }
+
+    /// The lookup that is to be made, now or once [`not_before`](Self::not_before) has passed. A paused partition's,
+    /// too: its position may be asked for.
+    pub(crate) fn wants_lookup(&self) -> Option<Lookup> {
+        match self.phase {
+            Phase::Starting(lookup) if self.in_flight.is_none() && !self.untold => Some(lookup),
+            _ => None,
+        }
+    }
+
+    /// Why the cluster will not tell the leader, if that does not go away by itself.
+    pub(crate) fn refusal(&self) -> Option<ottla_cluster::Error> {
+        let error_code = self.topic_error.filter(|error_code| !error_code.is_retriable())?;
+        Some(ottla_cluster::Error::Topic { topic: self.name.topic.clone(), error_code })
+    }
+
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| not_before <= now)
+    }
+
+    /// Takes in who leads it. A leader that is news ends the back-off, and the wait for the old one's answer: that may
+    /// never come.
+    pub(crate) fn update_leader(&mut self, metadata: &Metadata) {
+        let topic = metadata.topic(&self.name.topic);
+        self.topic_id = topic.and_then(|topic| topic.id);
+        self.topic_error = topic.and_then(|topic| topic.error);
+        let leader = metadata.leader(&self.name.topic, self.name.partition);
+        if leader.map(|leader| leader.node) != self.leader.map(|leader| leader.node) {
+            self.in_flight = None;
+        }
+        if leader != self.leader {
+            self.leader = leader;
+            self.not_before = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn partition(at: StartAt) -> Partition {
+        Partition::new(TopicPartition::new("topic", 0), 1, at, AutoOffsetReset::Earliest)
+    }
+
+    #[test]
+    fn an_offset_is_fetched_without_being_looked_up() {
+        let partition = partition(StartAt::Offset(5));
+        assert_eq!((partition.fetch_offset(), partition.position), (Some(5), Some(5)));
+        assert!(partition.wants_fetch());
+        assert_eq!(partition.wants_lookup(), None);
+    }
+
+    #[test]
+    fn the_rest_is_looked_up_and_then_fetched() {
+        let mut partition = partition(StartAt::Reset);
+        assert_eq!((partition.wants_lookup(), partition.position), (Some(Lookup::Earliest), None));
+        assert!(!partition.wants_fetch());
+        partition.started(17, None);
+        assert_eq!((partition.fetch_offset(), partition.position), (Some(17), Some(17)));
+    }
+
+    #[test]
+    fn out_of_range_follows_the_policy() {
+        let mut partition = partition(StartAt::Offset(5));
+        partition.out_of_range(2, AutoOffsetReset::Latest);
+        assert_eq!((partition.wants_lookup(), partition.generation), (Some(Lookup::Latest), 2));
+
+        partition.started(9, None);
+        partition.out_of_range(3, AutoOffsetReset::None);
+        assert_eq!((partition.phase, partition.position), (Phase::Refused(Some(9)), Some(9)));
+    }
+
+    #[test]
+    fn a_failure_is_waited_for_and_a_seek_ends_the_wait() {
+        let now = Instant::now();
+        let mut partition = partition(StartAt::Offset(5));
+        partition.failed(now + Duration::from_millis(100));
+        assert!(!partition.is_due(now + Duration::from_millis(99)));
+        assert!(partition.is_due(now + Duration::from_millis(100)));
+        partition.start(2, StartAt::Offset(6), AutoOffsetReset::None);
+        assert!(partition.is_due(now));
+        assert_eq!(partition.failures, 0);
+    }
+
+    #[test]
+    fn a_paused_partition_is_not_fetched_but_looked_up() {
+        let mut partition = partition(StartAt::Latest);
+        partition.paused = true;
+        assert_eq!(partition.wants_lookup(), Some(Lookup::Latest));
+        partition.started(1, None);
+        assert!(!partition.wants_fetch());
+    }
+}

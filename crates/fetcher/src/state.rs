@@ -1,0 +1,270 @@
+//! All that the fetcher knows, and what is to be done next. Does no I/O and reads no clock.
+//!
+//! One [`State`] stands behind a lock that is taken a few times per answer and per poll, never per record and never over
+//! an await. The tasks of the [driver](crate::driver) ask it what to send ([`plan`](crate::plan)), hand it what came
+//! back ([`answer`](crate::answer), [`lookup`](crate::lookup)) and wait until it says so; the application's calls change
+//! it directly, so that a seek or a pause holds from the moment when its call returns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_cluster::{Backoff, Metadata};
+use ottla_wire::{NodeId, TopicPartition};
+
+use crate::budget::Budget;
+use crate::buffered::{Buffered, Failure};
+use crate::handed_out::HandedOut;
+use crate::position::Partition;
+use crate::{Error, FetcherConfig, StartAt};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: FetcherConfig,
+    pub(crate) budget: Budget,
+    /// The assigned partitions, each in a place that it keeps.
+    pub(crate) partitions: Vec<Option<Partition>>,
+    pub(crate) places: BTreeMap<TopicPartition, usize>,
+    pub(crate) brokers: BTreeMap<NodeId, Broker>,
+    pub(crate) buffered: Buffered,
+    pub(crate) handed_out: HandedOut,
+    /// Topics about which the cluster is to be asked.
+    pub(crate) stale_topics: BTreeSet<Arc<str>>,
+    backoff: Backoff,
+    generations: u64,
+}
+
+/// What is known of one broker that leads assigned partitions.
+#[derive(Debug, Default)]
+pub(crate) struct Broker {
+    /// The places of its partitions, in the order in which they are asked for: those that brought records last come
+    /// last, so that a broker that fills its answers from the front starves none (KIP-74).
+    pub(crate) order: Vec<usize>,
+    /// When the fetch in flight left, by lane.
+    pub(crate) sent_at: [Option<Instant>; 2],
+    /// How long the last answer with records took.
+    pub(crate) turnaround: Duration,
+    /// Nothing is sent before: it failed, or said that it throttles.
+    pub(crate) not_before: Option<Instant>,
+    /// How many fetches have failed in a row.
+    pub(crate) failures: u32,
+    /// Whether the application has yet to be told of a failure.
+    pub(crate) untold: bool,
+}
+
+impl State {
+    pub(crate) fn new(config: FetcherConfig, backoff: Backoff) -> Self {
+        let fetch_max = usize::try_from(config.fetch_max_bytes).unwrap_or(1);
+        Self {
+            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max),
+            config,
+            partitions: Vec::new(),
+            places: BTreeMap::new(),
+            brokers: BTreeMap::new(),
+            buffered: Buffered::default(),
+            handed_out: HandedOut::default(),
+            stale_topics: BTreeSet::new(),
+            backoff,
+            generations: 0,
+        }
+    }
+
+    /// Replaces the assignment. A partition that was assigned already goes on where it is, unless a start is given.
+    pub(crate) fn assign(&mut self, assignment: BTreeMap<TopicPartition, Option<StartAt>>, metadata: &Metadata) {
+        let gone: Vec<_> = self.places.keys().filter(|name| !assignment.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.unassign(&name);
+        }
+        for (name, start) in assignment {
+            match (self.places.get(&name).copied(), start) {
+                (Some(place), Some(start)) => self.start(place, start),
+                (Some(_), None) => {}
+                (None, start) => self.add(name, start.unwrap_or_default()),
+            }
+        }
+        self.update_metadata(metadata);
+    }
+
+    fn add(&mut self, name: TopicPartition, start: StartAt) {
+        let generation = self.new_generation();
+        let partition = Partition::new(name.clone(), generation, start, self.config.auto_offset_reset);
+        let place = match self.partitions.iter().position(Option::is_none) {
+            Some(place) => place,
+            None => {
+                self.partitions.push(None);
+                self.partitions.len() - 1
+            }
+        };
+        self.places.insert(name, place);
+        if let Some(slot) = self.partitions.get_mut(place) {
+            *slot = Some(partition);
+        }
+    }
+
+    fn unassign(&mut self, name: &TopicPartition) {
+        let Some(place) = self.places.remove(name) else { return };
+        if let Some(slot) = self.partitions.get_mut(place) {
+            *slot = None;
+        }
+        self.buffered.forget(place);
+    }
+
+    /// Reads on from elsewhere. What is buffered is dropped, and what is in flight will be.
+    pub(crate) fn seek(&mut self, name: &TopicPartition, start: StartAt) -> Result<(), Error> {
+        match start {
+            StartAt::Offset(offset) if offset < 0 => {
+                return Err(Error::InvalidOffset { partition: name.clone(), offset });
+            }
+            _ => {}
+        }
+        let place = self.place(name)?;
+        self.start(place, start);
+        Ok(())
+    }
+
+    fn start(&mut self, place: usize, start: StartAt) {
+        let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
+        self.buffered.discard(place);
+        if let Some(partition) = self.partition_mut(place) {
+            partition.start(generation, start, policy);
+        }
+    }
+
+    /// Stops fetching a partition and handing out what is buffered of it, which is kept.
+    pub(crate) fn pause(&mut self, name: &TopicPartition) -> Result<(), Error> {
+        let place = self.place(name)?;
+        if let Some(partition) = self.partition_mut(place) {
+            partition.paused = true;
+        }
+        self.buffered.pause(place);
+        Ok(())
+    }
+
+    /// Goes on with a paused partition, what is buffered first.
+    pub(crate) fn resume(&mut self, name: &TopicPartition) -> Result<(), Error> {
+        let place = self.place(name)?;
+        if let Some(partition) = self.partition_mut(place) {
+            partition.paused = false;
+        }
+        self.buffered.resume(place);
+        Ok(())
+    }
+
+    /// The offset of the next record that the application will be handed, as far as it is known.
+    pub(crate) fn position(&self, name: &TopicPartition) -> Result<Option<i64>, Error> {
+        let place = self.place(name)?;
+        let Some(partition) = self.partition(place) else { return Ok(None) };
+        let handed = self.handed_out.position(place, partition.generation);
+        Ok(handed.or(partition.position))
+    }
+
+    /// The offset up to which the application has come back from what it was handed.
+    pub(crate) fn completed(&self, name: &TopicPartition) -> Result<Option<i64>, Error> {
+        let place = self.place(name)?;
+        let Some(partition) = self.partition(place) else { return Ok(None) };
+        let completed = self.handed_out.completed(place, partition.generation);
+        Ok(completed.or(partition.position))
+    }
+
+    /// Takes in what is known of the cluster.
+    pub(crate) fn update_metadata(&mut self, metadata: &Metadata) {
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.update_leader(metadata);
+        }
+        let leads = |partitions: &[Option<Partition>], place: usize| {
+            partitions.get(place)?.as_ref()?.leader.map(|leader| leader.node)
+        };
+        // Those that stay keep their turn.
+        let mut has_turn = vec![false; self.partitions.len()];
+        for (node, broker) in &mut self.brokers {
+            broker.order.retain(|&place| {
+                let stays = leads(&self.partitions, place) == Some(*node) && !has_turn[place];
+                if stays {
+                    has_turn[place] = true;
+                }
+                stays
+            });
+        }
+        for (place, has_turn) in has_turn.into_iter().enumerate() {
+            if let (false, Some(node)) = (has_turn, leads(&self.partitions, place)) {
+                self.brokers.entry(node).or_default().order.push(place);
+            }
+        }
+        // One with a fetch in flight stays until that is answered.
+        self.brokers.retain(|_, broker| !broker.order.is_empty() || broker.sent_at.iter().any(Option::is_some));
+    }
+
+    /// The brokers that lead assigned partitions.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.brokers.iter().filter(|(_, broker)| !broker.order.is_empty()).map(|(node, _)| *node)
+    }
+
+    /// Has the cluster asked about partitions without a known leader, again and again until they have one.
+    pub(crate) fn ask_for_leaders(&mut self, now: Instant) {
+        let leaderless = |(place, slot): (usize, &Option<Partition>)| {
+            let partition = slot.as_ref()?;
+            let is_due = partition.leader.is_none() && !partition.untold && partition.is_due(now);
+            is_due.then(|| (place, partition.generation, partition.refusal()))
+        };
+        let leaderless: Vec<_> = self.partitions.iter().enumerate().filter_map(leaderless).collect();
+        for (place, generation, refusal) in leaderless {
+            self.refresh(place);
+            match refusal {
+                Some(error) => self.fail(place, generation, Error::Cluster(error), now),
+                None => self.retry_later(place, generation, now),
+            }
+        }
+    }
+
+    /// Something to tell the application about a partition went wrong; it is tried again after a while.
+    pub(crate) fn fail(&mut self, place: usize, generation: u64, error: Error, now: Instant) {
+        self.retry_later(place, generation, now);
+        let Some(partition) = self.current(place, generation) else { return };
+        partition.untold = true;
+        self.buffered.push_failure(place, generation, Failure::Tell(error));
+    }
+
+    /// Something that goes away by itself went wrong; it is tried again after a while.
+    pub(crate) fn retry_later(&mut self, place: usize, generation: u64, now: Instant) {
+        let Some(failures) = self.current(place, generation).map(|partition| partition.failures) else { return };
+        let not_before = now + self.delay(failures);
+        if let Some(partition) = self.current(place, generation) {
+            partition.failed(not_before);
+        }
+    }
+
+    /// How long to wait after so many failures in a row and one more.
+    pub(crate) fn delay(&mut self, failures: u32) -> Duration {
+        self.backoff.next_delay(failures.saturating_add(1))
+    }
+
+    /// The cluster is to be asked about the partition's topic.
+    pub(crate) fn refresh(&mut self, place: usize) {
+        if let Some(topic) = self.partition(place).map(|partition| Arc::clone(&partition.name.topic)) {
+            self.stale_topics.insert(topic);
+        }
+    }
+
+    pub(crate) fn new_generation(&mut self) -> u64 {
+        self.generations += 1;
+        self.generations
+    }
+
+    pub(crate) fn partition(&self, place: usize) -> Option<&Partition> {
+        self.partitions.get(place)?.as_ref()
+    }
+
+    pub(crate) fn partition_mut(&mut self, place: usize) -> Option<&mut Partition> {
+        self.partitions.get_mut(place)?.as_mut()
+    }
+
+    /// The partition, unless its course has changed since.
+    pub(crate) fn current(&mut self, place: usize, generation: u64) -> Option<&mut Partition> {
+        self.partition_mut(place).filter(|partition| partition.generation == generation)
+    }
+
+    fn place(&self, name: &TopicPartition) -> Result<usize, Error> {
+        self.places.get(name).copied().ok_or_else(|| Error::NotAssigned { partition: name.clone() })
+    }
+}
