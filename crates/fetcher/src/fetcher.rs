@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ottla_cluster::{Cluster, Topics};
+use ottla_cluster::{Cluster, KeptTopics, Topics};
 use ottla_wire::TopicPartition;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -45,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) isolation: IsolationLevel,
     state: Mutex<State>,
     tasks: Mutex<Tasks>,
+    /// Has the cluster keep the assigned topics fresh.
+    kept: Mutex<Option<KeptTopics>>,
     /// Tells the application's task that there is something to hand out or tell.
     pub(crate) ready: Notify,
     /// Tells the tasks that what they wait for may have changed.
@@ -72,6 +73,7 @@ impl Fetcher {
             state: Mutex::new(State::new(config, cluster.backoff())),
             cluster,
             tasks: Mutex::new(Tasks::NotStarted),
+            kept: Mutex::new(None),
             ready: Notify::new(),
             changed: Notify::new(),
         };
@@ -212,6 +214,9 @@ impl FetcherHandle {
             }
         }
         self.shared.start_if_possible()?;
+        let topics: BTreeSet<_> = assignment.keys().map(|name| Arc::clone(&name.topic)).collect();
+        let kept = self.shared.cluster.keep_topics(topics);
+        *self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         let metadata = self.shared.cluster.metadata();
         self.shared.state().assign(assignment, &metadata);
         self.shared.changed.notify_waiters();
@@ -399,8 +404,7 @@ impl Shared {
             Tasks::Ended => return Err(Error::Closed),
             Tasks::NotStarted => {}
         }
-        let runtime = self.cluster.config().runtime.clone().or_else(|| Handle::try_current().ok());
-        if let Some(runtime) = runtime {
+        if let Ok(runtime) = self.cluster.runtime() {
             let (alive, ended) = oneshot::channel();
             let supervisor = runtime.spawn(driver::supervise(Arc::clone(self), ended));
             *tasks = Tasks::Running(alive, supervisor);

@@ -92,6 +92,13 @@ pub struct Broker {
     pub rack: Option<Arc<str>>,
 }
 
+impl Broker {
+    /// A broker, as an answer named it.
+    pub fn new(node: NodeId, address: Address, rack: Option<Arc<str>>) -> Self {
+        Self { node, address, rack }
+    }
+}
+
 /// One topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
