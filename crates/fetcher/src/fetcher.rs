@@ -265,6 +265,27 @@ impl FetcherHandle {
         self.shared.state().position(partition)
     }
 
+    /// The same, once it is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Asking changes nothing.
+    pub async fn position_when_known(&self, partition: &TopicPartition, timeout: Duration) -> Result<i64, Error> {
+        let known = async {
+            loop {
+                let changed = self.shared.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(position) = self.position(partition)? {
+                    return Ok(position);
+                }
+                changed.await;
+            }
+        };
+        let timed_out = |_| Err(Error::TimedOut { attempted: "finding the position", timeout, source: None });
+        tokio::time::timeout(timeout, known).await.unwrap_or_else(timed_out)
+    }
+
     /// The offset up to which the application has *come back from* what it was handed: whole batches whose iterator has
     /// returned `None`, and all that was handed out before the last poll. This is what may be committed.
     pub fn completed(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
