@@ -22,7 +22,14 @@ pub struct Seeds {
 
 /// Seeds of every property. Panics where a file of vectors gives none.
 pub fn all() -> Vec<Seeds> {
-    let seeds = vec![messages(), fetch_responses(), record_batches(), batch_round_trips(), decompression()];
+    let seeds = vec![
+        messages(),
+        fetch_responses(),
+        record_batches(),
+        batch_round_trips(),
+        consumer_protocol(),
+        decompression(),
+    ];
     for seeds in &seeds {
         assert!(!seeds.inputs.is_empty(), "no seeds for {}", seeds.property);
     }
@@ -59,6 +66,21 @@ fn batch_round_trips() -> Seeds {
     let mut noise = |length: usize| -> Vec<u8> { (0..length).map(|_| random.u8(..)).collect() };
     let inputs = (0..200).map(|number| noise(20 + number * 5)).collect();
     Seeds { property: "batch_round_trips", inputs, check: untrusted_bytes::batch_round_trips::check }
+}
+
+fn consumer_protocol() -> Seeds {
+    use untrusted_bytes::consumer_protocol::{Kind, check, input};
+
+    let kind = |line: &Line| match line.text("type") {
+        "subscription" | "subscription_corrupt" => Kind::Subscription,
+        "assignment" | "assignment_corrupt" => Kind::Assignment,
+        "sticky_user_data" => Kind::StickyUserData,
+        "cooperative_user_data" => Kind::CooperativeUserData,
+        other => panic!("{line}: type {other:?}"),
+    };
+    let lines = golden::lines("consumer_protocol.jsonl.gz");
+    let inputs = lines.iter().map(|line| input(kind(line), &line.bytes("bytes"))).collect();
+    Seeds { property: "consumer_protocol", inputs, check }
 }
 
 /// The compressed records of the batch vectors.

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batch_round_trips;
+pub mod consumer_protocol;
 pub mod decompression;
 pub mod fetch_responses;
 pub mod messages;
