@@ -9,6 +9,7 @@
 pub mod compression;
 pub mod consumer_protocol;
 pub mod guard;
+pub mod guarded;
 pub mod hashing;
 pub mod messages;
 pub mod records;

@@ -7,6 +7,8 @@
 
 use bytes::{Buf, Bytes};
 
+use crate::guard::DEFAULT_MAX_GUARDED_BYTES;
+
 /// Heap bytes that a frame of any size may decode to; what a few strings and vectors need.
 const SMALLEST_ALLOWANCE_BYTES: usize = 16 * 1024;
 
@@ -84,6 +86,9 @@ pub enum DecodeError {
         /// What stood there.
         value: i64,
     },
+    /// Admin requests are read, and their responses written, with the cargo feature `broker` only.
+    #[error("admin requests are read with the cargo feature `broker` only")]
+    NeedsBrokerFeature,
     /// A message of the `kafka-protocol` crate did not decode; the text is that crate's.
     #[error("{message} does not decode: {reason}")]
     Guarded {
@@ -111,13 +116,25 @@ pub struct Reader {
     position: usize,
     allowance: usize,
     charged: usize,
+    guarded_limit: usize,
 }
 
 impl Reader {
     /// Reads `frame` from its start.
     pub fn new(frame: Bytes) -> Self {
         let allowance = frame.len().saturating_mul(3).max(SMALLEST_ALLOWANCE_BYTES);
-        Self { frame, position: 0, allowance, charged: 0 }
+        Self { frame, position: 0, allowance, charged: 0, guarded_limit: DEFAULT_MAX_GUARDED_BYTES }
+    }
+
+    /// Sets how large a message may be that the `kafka-protocol` crate reads, 16 MiB unless it is set.
+    #[must_use]
+    pub fn with_guarded_limit(mut self, bytes: usize) -> Self {
+        self.guarded_limit = bytes;
+        self
+    }
+
+    pub(crate) fn guarded_limit(&self) -> usize {
+        self.guarded_limit
     }
 
     /// Where in the frame the next read starts.

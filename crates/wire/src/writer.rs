@@ -46,6 +46,12 @@ pub enum EncodeError {
         /// The length.
         length: usize,
     },
+    /// Admin requests are read, and their responses written, with the cargo feature `broker` only.
+    #[error("{message} is written with the cargo feature `broker` only")]
+    NeedsBrokerFeature {
+        /// The message's name.
+        message: &'static str,
+    },
     /// A message of the `kafka-protocol` crate did not encode; the text is that crate's.
     #[error("{message} does not encode: {reason}")]
     Guarded {
