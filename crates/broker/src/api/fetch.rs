@@ -1,0 +1,247 @@
+//! Fetch: batches from partitions, waiting for some where there are none (long poll).
+//!
+//! Read as Kafka reads: the request's `max_bytes` bounds the whole answer and `partition_max_bytes` each partition, but
+//! the first partition with data gives at least one batch whatever its size (KIP-74); the last batch of a partition may
+//! be cut. From version 11 on followers serve consumers, up to what they have (KIP-392).
+//!
+//! Sessions (KIP-227) are not kept: a request for one is answered with session 0, which tells the client to send full
+//! requests.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_wire::messages::{
+    DivergingEpoch, FetchPartition, FetchPartitionData, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, LeaderIdAndEpoch,
+};
+use ottla_wire::{ErrorCode, LeaderEpoch, NodeId};
+
+use super::{AnyResponse, Context, LeaderHints, Outcome, Waiting, WaitingRequest, check_leader_epoch, partition_key};
+use crate::state::{ClusterState, Now, Partition, PartitionKey};
+
+/// The longest that a client can make a request wait.
+const MAX_WAIT: Duration = Duration::from_secs(300);
+
+/// The most that one answer holds, whatever the client asks for (`fetch.max.bytes` of brokers).
+const MAX_BYTES: i32 = 55 * 1024 * 1024;
+
+pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, request: FetchRequest) -> Outcome {
+    let refused_session = (request.session_id != 0).then_some(ErrorCode::FetchSessionIdNotFound);
+    if let Some(error_code) = refused_session {
+        return Outcome::Answer(AnyResponse::Fetch(FetchResponse { error_code, ..Default::default() }));
+    }
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
+    let awaited = AwaitedFetch { context: context.clone(), request };
+    if let Some(response) = awaited.try_answer(state, max_wait.is_zero()) {
+        return Outcome::Answer(AnyResponse::Fetch(response));
+    }
+    let partitions = awaited.keys(state).collect();
+    Outcome::Wait(Waiting { until: now.instant + max_wait, partitions, request: WaitingRequest::Fetch(awaited) })
+}
+
+/// A request that waits for its `min_bytes`.
+#[derive(Debug)]
+pub(crate) struct AwaitedFetch {
+    context: Context,
+    request: FetchRequest,
+}
+
+impl AwaitedFetch {
+    /// The answer, if there is enough to read, an error to report, or no time left to wait.
+    pub(super) fn try_answer(&self, state: &mut ClusterState, overdue: bool) -> Option<FetchResponse> {
+        (overdue || self.is_due(state)).then(|| self.answer(state))
+    }
+
+    fn is_due(&self, state: &ClusterState) -> bool {
+        let mut partitions = self.partitions().peekable();
+        if partitions.peek().is_none() {
+            return true;
+        }
+        let wanted = u64::try_from(self.request.min_bytes).unwrap_or(0);
+        let mut available = 0;
+        for (topic, asked) in partitions {
+            match self.view(state, topic, asked) {
+                Err(_) => return true,
+                Ok(view) if view.diverging_epoch.is_some() || view.preferred_read_replica.is_some() => return true,
+                Ok(view) => {
+                    let bytes = view.partition.log.bytes_between(asked.fetch_offset, view.end);
+                    available += bytes.min(u64::try_from(asked.partition_max_bytes).unwrap_or(0).max(1));
+                }
+            }
+            if available >= wanted {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn answer(&self, state: &mut ClusterState) -> FetchResponse {
+        let mut hints = LeaderHints::default();
+        let mut budget = Budget {
+            bytes: usize::try_from(self.request.max_bytes.min(MAX_BYTES)).unwrap_or(0),
+            at_least_one: true,
+        };
+        let responses = self.request.topics.iter().map(|topic| {
+            let partition = |asked| self.answer_partition(state, topic, asked, &mut budget, &mut hints);
+            let partitions = topic.partitions.iter().map(partition).collect();
+            FetchableTopicResponse { topic: topic.topic.clone(), topic_id: topic.topic_id, partitions }
+        });
+        let responses = responses.collect();
+        FetchResponse { responses, node_endpoints: hints.endpoints, ..Default::default() }
+    }
+
+    fn answer_partition(
+        &self,
+        state: &mut ClusterState,
+        topic: &FetchTopic,
+        asked: &FetchPartition,
+        budget: &mut Budget,
+        hints: &mut LeaderHints,
+    ) -> FetchPartitionData {
+        let view = match self.view(state, topic, asked) {
+            Ok(view) => view,
+            Err((key, error_code)) => {
+                let current_leader = hints.hint(state, key, error_code);
+                return failed(asked.partition, error_code, current_leader, self.aborted_transactions());
+            }
+        };
+        let (key, end) = (view.key, view.end);
+        let reads = view.diverging_epoch.is_none() && view.preferred_read_replica.is_none();
+        let mut data = FetchPartitionData {
+            partition_index: asked.partition,
+            high_watermark: end,
+            last_stable_offset: end,
+            log_start_offset: view.partition.log.start_offset(),
+            preferred_read_replica: view.preferred_read_replica.unwrap_or(NodeId::NONE),
+            diverging_epoch: view.diverging_epoch.unwrap_or_default(),
+            aborted_transactions: self.aborted_transactions(),
+            records: Some(Bytes::new()),
+            ..Default::default()
+        };
+        if let Some(partition) = state.partition_mut(key).filter(|_| reads) {
+            let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0).min(budget.bytes);
+            let records = partition.log.read(asked.fetch_offset, end, max_bytes, budget.at_least_one);
+            budget.spend(records.len());
+            data.records = Some(records);
+        }
+        data
+    }
+
+    /// A partition as this client may see it on the node that it asked.
+    fn view<'s>(
+        &self,
+        state: &'s ClusterState,
+        topic: &FetchTopic,
+        asked: &FetchPartition,
+    ) -> Result<View<'s>, (Option<PartitionKey>, ErrorCode)> {
+        let node = self.context.node;
+        let key = partition_key(state, &topic.topic, topic.topic_id, asked.partition);
+        let name = match key {
+            Ok(key) => state.topic_by_id(key.topic).map_or("", |topic| &topic.name),
+            Err(_) => &topic.topic,
+        };
+        if let Some(code) = self.context.read_refused(name, Some(asked.partition)) {
+            return Err((key.ok(), code));
+        }
+        let key = key.map_err(|code| (None, code))?;
+        let failed = |code| (Some(key), code);
+        let partition = state.partition(key).ok_or(failed(ErrorCode::UnknownTopicOrPartition))?;
+        check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch()).map_err(failed)?;
+        let is_leader = partition.leader() == Some(node);
+        let may_read = is_leader || self.context.version >= 11 && partition.replicas().contains(&node);
+        // A follower without a leader does not know up to where it may serve.
+        if !may_read || partition.leader().is_none() {
+            return Err(failed(ErrorCode::NotLeaderOrFollower));
+        }
+        let log = &partition.log;
+        let end = partition.readable_end(node);
+        let log_end = if is_leader { log.end_offset() } else { end };
+        let mut view = View { key, partition, end, diverging_epoch: None, preferred_read_replica: None };
+        if is_leader {
+            view.preferred_read_replica = self.closest_replica(state, partition);
+            view.diverging_epoch = diverging_epoch(partition, asked).map_err(failed)?;
+        }
+        let in_range = (log.start_offset()..=log_end).contains(&asked.fetch_offset);
+        let moved = view.diverging_epoch.is_some() || view.preferred_read_replica.is_some();
+        if in_range || moved { Ok(view) } else { Err(failed(ErrorCode::OffsetOutOfRange)) }
+    }
+
+    /// The replica to read from instead of the leader, as Kafka's `RackAwareReplicaSelector` chooses it: in the
+    /// client's rack, the one that has most; the leader itself, if it is there.
+    fn closest_replica(&self, state: &ClusterState, partition: &Partition) -> Option<NodeId> {
+        let rack = &self.request.rack_id;
+        if !state.settings.fetch_from_closest_replica || rack.is_empty() {
+            return None;
+        }
+        let in_rack = |node: &&NodeId| state.live_node(**node).and_then(|node| node.rack.as_ref()) == Some(rack);
+        let mut closest = partition.in_sync().iter().filter(in_rack);
+        if closest.clone().any(|node| Some(*node) == partition.leader()) {
+            return None;
+        }
+        closest.next().copied()
+    }
+
+    fn aborted_transactions(&self) -> Option<Vec<ottla_wire::messages::AbortedTransaction>> {
+        (self.request.isolation_level == 1).then(Vec::new)
+    }
+
+    fn keys(&self, state: &ClusterState) -> impl Iterator<Item = PartitionKey> {
+        self.partitions().filter_map(|(topic, asked)| {
+            partition_key(state, &topic.topic, topic.topic_id, asked.partition).ok()
+        })
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = (&FetchTopic, &FetchPartition)> {
+        self.request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |asked| (topic, asked)))
+    }
+}
+
+/// A partition, and what of it may be read.
+struct View<'s> {
+    key: PartitionKey,
+    partition: &'s Partition,
+    /// Up to here, exclusive.
+    end: i64,
+    diverging_epoch: Option<DivergingEpoch>,
+    preferred_read_replica: Option<NodeId>,
+}
+
+/// What an answer may still take.
+struct Budget {
+    bytes: usize,
+    /// Nothing has been read yet: the first batch comes whatever its size.
+    at_least_one: bool,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.at_least_one &= bytes == 0;
+    }
+}
+
+/// Where the log parted from what a client says it has read last (KIP-595).
+fn diverging_epoch(partition: &Partition, asked: &FetchPartition) -> Result<Option<DivergingEpoch>, ErrorCode> {
+    let Some(LeaderEpoch(last_fetched)) = asked.last_fetched_epoch.known() else { return Ok(None) };
+    let end = partition.log.epochs.end_of(last_fetched, partition.log.end_offset());
+    let (epoch, end_offset) = end.ok_or(ErrorCode::OffsetOutOfRange)?;
+    let parted = epoch < last_fetched || end_offset < asked.fetch_offset;
+    Ok(parted.then_some(DivergingEpoch { epoch: LeaderEpoch(epoch), end_offset }))
+}
+
+fn failed(
+    partition_index: i32,
+    error_code: ErrorCode,
+    current_leader: LeaderIdAndEpoch,
+    aborted_transactions: Option<Vec<ottla_wire::messages::AbortedTransaction>>,
+) -> FetchPartitionData {
+    FetchPartitionData {
+        partition_index,
+        error_code,
+        high_watermark: -1,
+        current_leader,
+        aborted_transactions,
+        records: Some(Bytes::new()),
+        ..Default::default()
+    }
+}

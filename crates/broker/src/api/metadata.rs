@@ -1,0 +1,110 @@
+//! Metadata: the nodes, the topics and who leads their partitions.
+//!
+//! A topic that is created because it was asked for is answered with UNKNOWN_TOPIC_OR_PARTITION this time, as KRaft
+//! brokers do: clients ask again.
+
+use ottla_wire::messages::{
+    MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
+};
+use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId};
+
+use super::{AnyResponse, Context, Outcome};
+use crate::state::{ClusterState, NewTopic, Now, Partition, Topic, check_name};
+
+pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: MetadataRequest) -> Outcome {
+    let may_create = (request.allow_auto_topic_creation || context.version < 4) && state.settings.auto_create_topics;
+    let topics = match request.topics {
+        None => state.topics().map(|topic| describe(state, context, topic)).collect(),
+        // Version 0 cannot say "all" in another way.
+        Some(none) if none.is_empty() && context.version == 0 => {
+            state.topics().map(|topic| describe(state, context, topic)).collect()
+        }
+        Some(asked) => asked.into_iter().map(|topic| answer(state, context, topic, may_create)).collect(),
+    };
+    let broker = |(node_id, node): (NodeId, &crate::state::Node)| MetadataBroker {
+        node_id,
+        host: node.address.host().to_owned(),
+        port: i32::from(node.address.port()),
+        rack: node.rack.clone(),
+    };
+    Outcome::Answer(AnyResponse::Metadata(MetadataResponse {
+        brokers: state.live_nodes().map(broker).collect(),
+        cluster_id: Some(state.cluster_id.clone()),
+        controller_id: state.controller(),
+        topics,
+        error_code: context.whole_refused().filter(|_| context.version >= 13).unwrap_or(ErrorCode::None),
+        ..Default::default()
+    }))
+}
+
+fn answer(
+    state: &mut ClusterState,
+    context: &Context,
+    asked: MetadataRequestTopic,
+    may_create: bool,
+) -> MetadataTopic {
+    let Some(name) = asked.name else {
+        return match state.topic_by_id(asked.topic_id) {
+            Some(topic) => describe(state, context, topic),
+            None => MetadataTopic {
+                error_code: ErrorCode::UnknownTopicId,
+                topic_id: asked.topic_id,
+                ..Default::default()
+            },
+        };
+    };
+    if let Some(topic) = state.topic(&name) {
+        return describe(state, context, topic);
+    }
+    let error_code = match context.read_refused(&name, None) {
+        Some(code) => code,
+        None => match check_name(&name) {
+            Err(refused) => refused.code,
+            Ok(()) if may_create => created(state, &name),
+            Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        },
+    };
+    MetadataTopic { error_code, name: Some(name), topic_id: TopicId::NONE, ..Default::default() }
+}
+
+fn created(state: &mut ClusterState, name: &str) -> ErrorCode {
+    match state.create_topic(NewTopic { name: name.to_owned(), ..NewTopic::default() }, false) {
+        Ok(_) => ErrorCode::UnknownTopicOrPartition,
+        // As in Kafka: the next attempt may find more nodes up.
+        Err(refused) if refused.code == ErrorCode::InvalidReplicationFactor => ErrorCode::InvalidReplicationFactor,
+        Err(refused) => refused.code,
+    }
+}
+
+fn describe(state: &ClusterState, context: &Context, topic: &Topic) -> MetadataTopic {
+    let partitions = topic.partitions.iter().enumerate();
+    let partition = |(index, partition)| describe_partition(state, context, topic, index as i32, partition);
+    MetadataTopic {
+        error_code: context.topic_refused(&topic.name).unwrap_or_default(),
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        partitions: partitions.map(partition).collect(),
+        ..Default::default()
+    }
+}
+
+fn describe_partition(
+    state: &ClusterState,
+    context: &Context,
+    topic: &Topic,
+    index: i32,
+    partition: &Partition,
+) -> MetadataPartition {
+    let leader = partition.leader();
+    let offline = |node: &&NodeId| state.live_node(**node).is_none();
+    let leaderless = if leader.is_none() { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
+    MetadataPartition {
+        error_code: context.partition_refused(&topic.name, index).unwrap_or(leaderless),
+        partition_index: index,
+        leader_id: leader.unwrap_or(NodeId::NONE),
+        leader_epoch: LeaderEpoch(partition.leader_epoch()),
+        replica_nodes: partition.replicas().into(),
+        isr_nodes: partition.in_sync().into(),
+        offline_replicas: partition.replicas().iter().filter(offline).copied().collect(),
+    }
+}
