@@ -190,10 +190,19 @@ impl EmbeddedClusterBuilder {
         }
         let factor = settings.default_replication_factor;
         if factor < 1 || i32::from(factor) > settings.nodes {
-            return Err(refused("default_replication_factor", factor, "there is one replica to as many as there are nodes"));
+            return Err(refused(
+                "default_replication_factor",
+                factor,
+                "there is one replica to as many as there are nodes",
+            ));
         }
-        TopicConfig::new(settings.topic_defaults.clone(), &BTreeMap::new())
-            .map_err(|_| refused("topic_default", format!("{:?}", settings.topic_defaults), "Kafka has no such topic configuration, or no such value for it"))?;
+        TopicConfig::new(settings.topic_defaults.clone(), &BTreeMap::new()).map_err(|_| {
+            refused(
+                "topic_default",
+                format!("{:?}", settings.topic_defaults),
+                "Kafka has no such topic configuration, or no such value for it",
+            )
+        })?;
         Ok(())
     }
 }

@@ -192,7 +192,13 @@ impl EmbeddedCluster {
     /// # Cancel safety
     ///
     /// A future that is dropped may have appended them.
-    pub async fn append_unchecked(&self, topic: &str, partition: i32, bytes: Bytes, records: u32) -> Result<i64, Error> {
+    pub async fn append_unchecked(
+        &self,
+        topic: &str,
+        partition: i32,
+        bytes: Bytes,
+        records: u32,
+    ) -> Result<i64, Error> {
         let append = move |state: &mut ClusterState, topic, now: Now| {
             let key = PartitionKey { topic, partition };
             let partition = state.partition_mut(key).ok_or_else(unknown_topic)?;

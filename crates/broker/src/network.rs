@@ -44,7 +44,8 @@ impl Transport {
     pub(crate) fn endpoint(&self, node: NodeId) -> Result<Endpoint, (Address, io::Error)> {
         match self {
             Self::Tcp { port } => {
-                let port = if *port == 0 { Some(0) } else { port.checked_add(u16::try_from(node.0).unwrap_or(u16::MAX)) };
+                let port =
+                    if *port == 0 { Some(0) } else { port.checked_add(u16::try_from(node.0).unwrap_or(u16::MAX)) };
                 let wanted = Address::new("127.0.0.1", port.unwrap_or(u16::MAX));
                 let failed = |source| (wanted.clone(), source);
                 let port = port.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;

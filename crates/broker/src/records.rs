@@ -81,7 +81,8 @@ pub(crate) fn validate(
 
 fn the_only_batch(records: Bytes) -> Result<RecordBatch, Rejected> {
     let mut batches = RecordBatches::new(records);
-    let exactly_one = || Rejected::new(ErrorCode::InvalidRecord, "Produce requests must contain exactly one record batch");
+    let exactly_one =
+        || Rejected::new(ErrorCode::InvalidRecord, "Produce requests must contain exactly one record batch");
     let batch = match batches.next() {
         Some(Ok(batch)) => batch,
         Some(Err(corrupt)) => return Err(Rejected::new(ErrorCode::CorruptMessage, corrupt.to_string())),
@@ -94,7 +95,11 @@ fn the_only_batch(records: Bytes) -> Result<RecordBatch, Rejected> {
     Ok(batch)
 }
 
-fn validate_records(batch: &RecordBatch, config: &TopicConfig, decompressor: &mut Decompressor) -> Result<(), Rejected> {
+fn validate_records(
+    batch: &RecordBatch,
+    config: &TopicConfig,
+    decompressor: &mut Decompressor,
+) -> Result<(), Rejected> {
     let open = batch
         .open_unchecked(decompressor)
         .map_err(|corrupt| Rejected::new(ErrorCode::CorruptMessage, corrupt.to_string()))?;
@@ -108,10 +113,8 @@ fn validate_records(batch: &RecordBatch, config: &TopicConfig, decompressor: &mu
         } else {
             continue;
         };
-        refused.push(BatchIndexAndErrorMessage {
-            batch_index: index,
-            batch_index_error_message: Some(fault.to_owned()),
-        });
+        refused
+            .push(BatchIndexAndErrorMessage { batch_index: index, batch_index_error_message: Some(fault.to_owned()) });
     }
     if refused.is_empty() {
         return Ok(());
@@ -192,7 +195,10 @@ pub(crate) struct Stamped {
 pub(crate) fn earliest_at_or_after(log: &mut Log, timestamp: i64, below: i64) -> Option<Stamped> {
     let start = log.start_offset();
     let candidates = log.entries_since(timestamp).collect::<Vec<_>>();
-    candidates.into_iter().find_map(|index| record_in(log, index, timestamp, start)).filter(|found| found.offset < below)
+    candidates
+        .into_iter()
+        .find_map(|index| record_in(log, index, timestamp, start))
+        .filter(|found| found.offset < below)
 }
 
 /// The record with the latest timestamp, the first of several, of those before the offset `below`.
@@ -220,4 +226,3 @@ const LEADER_EPOCH_AT: usize = 12;
 
 /// Where a batch or message of any format states its magic.
 const MAGIC_AT: usize = 16;
-

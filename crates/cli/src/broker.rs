@@ -98,11 +98,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// A number that differs from run to run.
+#[allow(clippy::disallowed_methods, reason = "what is wanted is a number that does not repeat")]
 fn any_seed() -> u64 {
-    let since_1970 = {
-        #![allow(clippy::disallowed_methods, reason = "what is wanted is a number that does not repeat")]
-        SystemTime::now().duration_since(UNIX_EPOCH)
-    };
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     since_1970.map_or(0, |since| since.as_nanos() as u64) ^ u64::from(std::process::id()) << 32
 }
 

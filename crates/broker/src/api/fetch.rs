@@ -77,10 +77,8 @@ impl AwaitedFetch {
 
     fn answer(&self, state: &mut ClusterState) -> FetchResponse {
         let mut hints = LeaderHints::default();
-        let mut budget = Budget {
-            bytes: usize::try_from(self.request.max_bytes.min(MAX_BYTES)).unwrap_or(0),
-            at_least_one: true,
-        };
+        let mut budget =
+            Budget { bytes: usize::try_from(self.request.max_bytes.min(MAX_BYTES)).unwrap_or(0), at_least_one: true };
         let responses = self.request.topics.iter().map(|topic| {
             let partition = |asked| self.answer_partition(state, topic, asked, &mut budget, &mut hints);
             let partitions = topic.partitions.iter().map(partition).collect();
@@ -186,9 +184,8 @@ impl AwaitedFetch {
     }
 
     fn keys(&self, state: &ClusterState) -> impl Iterator<Item = PartitionKey> {
-        self.partitions().filter_map(|(topic, asked)| {
-            partition_key(state, &topic.topic, topic.topic_id, asked.partition).ok()
-        })
+        self.partitions()
+            .filter_map(|(topic, asked)| partition_key(state, &topic.topic, topic.topic_id, asked.partition).ok())
     }
 
     fn partitions(&self) -> impl Iterator<Item = (&FetchTopic, &FetchPartition)> {

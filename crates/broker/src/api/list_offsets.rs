@@ -67,7 +67,9 @@ fn find(
         LATEST_TIMESTAMP => Ok(at_end(partition, end)),
         EARLIEST_TIMESTAMP => Ok(at_start(partition)),
         EARLIEST_LOCAL_TIMESTAMP if context.version >= 8 => Ok(at_start(partition)),
-        MAX_TIMESTAMP if context.version >= 7 => Ok(latest_timestamp(&mut partition.log, end).map_or(Found::NOTHING, from)),
+        MAX_TIMESTAMP if context.version >= 7 => {
+            Ok(latest_timestamp(&mut partition.log, end).map_or(Found::NOTHING, from))
+        }
         // There is no tiered storage, and nothing waits to be uploaded to it.
         LATEST_TIERED_TIMESTAMP if context.version >= 9 => Ok(Found::NOTHING),
         EARLIEST_PENDING_UPLOAD_TIMESTAMP if context.version >= 11 => Ok(Found::NOTHING),

@@ -37,20 +37,13 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
     }))
 }
 
-fn answer(
-    state: &mut ClusterState,
-    context: &Context,
-    asked: MetadataRequestTopic,
-    may_create: bool,
-) -> MetadataTopic {
+fn answer(state: &mut ClusterState, context: &Context, asked: MetadataRequestTopic, may_create: bool) -> MetadataTopic {
     let Some(name) = asked.name else {
         return match state.topic_by_id(asked.topic_id) {
             Some(topic) => describe(state, context, topic),
-            None => MetadataTopic {
-                error_code: ErrorCode::UnknownTopicId,
-                topic_id: asked.topic_id,
-                ..Default::default()
-            },
+            None => {
+                MetadataTopic { error_code: ErrorCode::UnknownTopicId, topic_id: asked.topic_id, ..Default::default() }
+            }
         };
     };
     if let Some(topic) = state.topic(&name) {

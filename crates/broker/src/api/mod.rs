@@ -109,7 +109,12 @@ impl WaitingRequest {
 }
 
 /// A partition as a request names it, or why it cannot be had from the node that was asked.
-fn partition_key(state: &ClusterState, topic: &str, topic_id: TopicId, partition: i32) -> Result<PartitionKey, ErrorCode> {
+fn partition_key(
+    state: &ClusterState,
+    topic: &str,
+    topic_id: TopicId,
+    partition: i32,
+) -> Result<PartitionKey, ErrorCode> {
     let (found, code) = if topic_id == TopicId::NONE {
         (state.topic(topic), ErrorCode::UnknownTopicOrPartition)
     } else {

@@ -27,7 +27,8 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
     let ProduceRequest { acks, timeout_ms, topic_data, transactional_id } = request;
     let mut awaited = AwaitedProduce { node: context.node, topics: Vec::with_capacity(topic_data.len()) };
     for ProduceTopicData { name, topic_id, partition_data } in topic_data {
-        let topic_name = state.topic_by_id(topic_id).map_or_else(|| name.as_str().into(), |topic| Arc::clone(&topic.name));
+        let topic_name =
+            state.topic_by_id(topic_id).map_or_else(|| name.as_str().into(), |topic| Arc::clone(&topic.name));
         let mut partitions = Vec::with_capacity(partition_data.len());
         for data in partition_data {
             let index = data.index;
@@ -85,7 +86,8 @@ fn append(
     let partition = state.partition_mut(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let leader_epoch = partition.leader_epoch();
     let log = &mut partition.log;
-    let log_append_time = |timestamp| if config.timestamp_type == TimestampType::LogAppendTime { timestamp } else { -1 };
+    let log_append_time =
+        |timestamp| if config.timestamp_type == TimestampType::LogAppendTime { timestamp } else { -1 };
     let verdict = records::stamp(&batch).map_or(Verdict::New, |stamp| log.producers.check(&stamp));
     let log_start_offset = log.start_offset();
     match verdict {
@@ -176,7 +178,8 @@ impl AwaitedProduce {
             },
         };
         let error_code = partition.answered_with.or(failed).unwrap_or(ErrorCode::None);
-        let mut response = ProducePartitionResponse { index: partition.index, error_code, base_offset: -1, ..Default::default() };
+        let mut response =
+            ProducePartitionResponse { index: partition.index, error_code, base_offset: -1, ..Default::default() };
         match &partition.appended {
             Ok(appended) if error_code == ErrorCode::None => {
                 response.base_offset = appended.base_offset;

@@ -335,4 +335,3 @@ fn random_bytes(random: &mut fastrand::Rng) -> [u8; 16] {
     bytes[8] = bytes[8] & 0x3f | 0x80;
     bytes
 }
-

@@ -262,4 +262,3 @@ impl Partition {
         self.high_watermark = self.high_watermark.max(replicated.min(self.log.end_offset()));
     }
 }
-

@@ -119,10 +119,7 @@ pub(crate) struct TopicConfig {
 
 impl TopicConfig {
     /// Checks what was set for a topic. `defaults` are the cluster's, checked before.
-    pub(crate) fn new(
-        set: BTreeMap<String, String>,
-        defaults: &BTreeMap<String, String>,
-    ) -> Result<Self, Refused> {
+    pub(crate) fn new(set: BTreeMap<String, String>, defaults: &BTreeMap<String, String>) -> Result<Self, Refused> {
         for (name, value) in &set {
             let valid = ConfigKey::named(name).map(|key| key.check(value));
             let reason = match valid {

@@ -108,10 +108,8 @@ impl ClusterState {
         let topic = self.topics.get(&id).ok_or_else(unknown_topic)?;
         let (has, factor) = (topic.partitions.len() as i32, topic.replication_factor());
         if count <= has {
-            let reason = format!(
-                "The topic {} currently has {has} partition(s); {count} would not be an increase.",
-                topic.name
-            );
+            let reason =
+                format!("The topic {} currently has {has} partition(s); {count} would not be an increase.", topic.name);
             return Err(Refused { code: ErrorCode::InvalidPartitions, reason });
         }
         let replicas = if assignment.is_empty() {
@@ -168,11 +166,7 @@ impl ClusterState {
         Ok((0..count).map(replicas).collect())
     }
 
-    fn check_assignment(
-        &self,
-        assignment: Vec<Vec<NodeId>>,
-        count: Option<i32>,
-    ) -> Result<Vec<Vec<NodeId>>, Refused> {
+    fn check_assignment(&self, assignment: Vec<Vec<NodeId>>, count: Option<i32>) -> Result<Vec<Vec<NodeId>>, Refused> {
         let known = |replicas: &Vec<NodeId>| {
             let distinct = replicas.iter().enumerate().all(|(index, node)| !replicas[..index].contains(node));
             !replicas.is_empty() && distinct && replicas.iter().all(|node| self.nodes.contains_key(node))
@@ -201,9 +195,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), Refused> {
         _ if name.len() > MAX_NAME_LENGTH => {
             format!("the length of '{name}' is longer than the max allowed length {MAX_NAME_LENGTH}")
         }
-        _ if !name.chars().all(legal) => format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
-        ),
+        _ if !name.chars().all(legal) => {
+            format!("'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'")
+        }
         _ => return Ok(()),
     };
     Err(Refused { code: ErrorCode::InvalidTopicException, reason: format!("Topic name is invalid: {reason}") })
