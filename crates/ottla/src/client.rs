@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla_admin::Admin;
 use ottla_cluster::{Address, Cluster, ClusterConfig, Connector, MetadataRecoveryStrategy};
+use ottla_consumer::ConsumerBuilder;
 use ottla_producer::ProducerBuilder;
 use tokio::runtime::Handle;
 
@@ -49,6 +50,11 @@ impl Client {
     /// Begins a producer.
     pub fn producer(&self) -> ProducerBuilder {
         properties::apply_to_producer(ProducerBuilder::new(self.cluster.clone()), &self.properties)
+    }
+
+    /// Begins a consumer.
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.cluster.clone())
     }
 
     /// Administration: topics and partitions.
