@@ -75,7 +75,10 @@ fn check_subscription(body: Bytes) {
     let mut topics_again: Vec<&str> = sorted.topics.iter().collect();
     let mut owned: Vec<(&str, i32)> = subscription.owned_partitions.partitions().collect();
     let mut owned_again: Vec<(&str, i32)> = sorted.owned_partitions.partitions().collect();
-    (topics.sort_unstable(), topics_again.sort_unstable(), owned.sort_unstable(), owned_again.sort_unstable());
+    topics.sort_unstable();
+    topics_again.sort_unstable();
+    owned.sort_unstable();
+    owned_again.sort_unstable();
     assert_eq!((topics, owned), (topics_again, owned_again));
     assert_eq!(
         (&subscription.user_data, subscription.generation_id, &subscription.rack_id),
@@ -88,7 +91,7 @@ fn decoded<T>(body: Bytes, decode: impl Fn(Bytes) -> Result<T, DecodeError>) -> 
     let length = body.len();
     let (decoded, allocated) = allocation_counter::measure(|| decode(body));
     let (taken, bound) = (length + allocated.peak_bytes, FRAMES * length + FLOOR_BYTES);
-    assert!(taken <= bound, "{} bytes: {taken} taken, over {bound}", length);
+    assert!(taken <= bound, "{length} bytes: {taken} taken, over {bound}");
     decoded.ok()
 }
 

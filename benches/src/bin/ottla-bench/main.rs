@@ -1,3 +1,84 @@
-//! Written together with the client.
+//! `ottla-bench`: one run of one operation, told in one line of JSON.
+//!
+//! The command line and the line are those that benchmark programs for other Kafka clients share, so that a script
+//! can run them side by side over the same topics:
+//!
+//! ```text
+//! ottla-bench consume --brokers B --topic T --messages N [--from-beginning]
+//! ottla-bench produce --brokers B --topic T --messages N --size S [--compression none|lz4|snappy|gzip|zstd]
+//!                     [--acks all|1|0] [--linger-ms 5] [--batch-bytes 1048576]
+//! ottla-bench latency --brokers B --topic T --messages N --rate R
+//! ```
+//!
+//! Exit status 3: there is no such operation here. The client is used as an application would use it, by its public
+//! interface only and with its default settings where the command line names none.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod arguments;
+mod consume;
+mod latency;
+mod payload;
+mod produce;
+mod report;
+mod usage;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use arguments::{Arguments, Operation, RuntimeKind};
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+/// What went wrong, whichever crate it came from.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// What a caller understands as "this client cannot do that".
+const UNSUPPORTED: u8 = 3;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Operation::Consume(consume) = &arguments.operation
+        && consume.group.is_some()
+    {
+        eprintln!("ottla-bench: consumer groups are not supported");
+        return ExitCode::from(UNSUPPORTED);
+    }
+    match run(arguments) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("ottla-bench: {}", with_causes(&*failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<String, Failure> {
+    let runtime = runtime(arguments.runtime)?;
+    match arguments.operation {
+        Operation::Consume(consume) => runtime.block_on(consume::run(&consume)),
+        Operation::Produce(produce) => runtime.block_on(produce::run(&produce)),
+        Operation::Latency(latency) => runtime.block_on(latency::run(latency)),
+    }
+}
+
+fn runtime(kind: RuntimeKind) -> Result<Runtime, std::io::Error> {
+    match kind {
+        RuntimeKind::CurrentThread => Builder::new_current_thread().enable_all().build(),
+        RuntimeKind::MultiThread => Builder::new_multi_thread().enable_all().build(),
+    }
+}
+
+/// An error and what caused it, outermost first: no error of ours repeats its source's text.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

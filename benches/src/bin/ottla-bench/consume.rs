@@ -1,0 +1,40 @@
+//! Reads a topic from its beginning, by manual assignment, a borrowed record at a time.
+
+use std::time::Duration;
+
+use ottla::{AutoOffsetReset, Client};
+
+use crate::Failure;
+use crate::arguments::Consume;
+use crate::report::{Run, Tally};
+
+/// How long nothing may arrive before the run has failed.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The line of the run.
+pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
+    let mut run = Run::start("consume", "assign")?;
+    let client = Client::builder().bootstrap_servers(&arguments.target.brokers).client_id("ottla-bench").build()?;
+    let mut consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).build()?;
+    consumer.assign_topic(&arguments.target.topic).await?;
+
+    let mut tally = Tally::default();
+    while tally.messages < arguments.target.messages {
+        let batches = consumer.poll(IDLE_LIMIT).await?;
+        let before = tally.messages;
+        for batch in &batches {
+            for record in batch.records() {
+                let record = record?;
+                tally.add(record.key(), record.value());
+            }
+        }
+        if tally.messages == before {
+            let read = tally.messages;
+            return Err(format!("nothing arrived for {IDLE_LIMIT:?} after {read} messages").into());
+        }
+        run.first();
+    }
+    let line = run.finish(tally, 0)?;
+    consumer.close().await;
+    Ok(line)
+}

@@ -1,0 +1,74 @@
+//! Writes messages of one size and waits for the answer to each.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ottla::{Acks, Client, Compression, ProducerRecord};
+
+use crate::Failure;
+use crate::arguments::{Acknowledgements, Codec, Produce};
+use crate::payload::Payload;
+use crate::report::{Run, Tally};
+
+/// How many answers may be outstanding before the oldest is waited for. More than the producer's memory holds
+/// records, so this bounds the handles and never holds back a record.
+const MAX_OUTSTANDING: usize = 1_000_000;
+
+/// Those of the other clients, so that all produce the same bytes.
+const PAYLOAD_SEED: u64 = 42;
+
+/// The line of the run.
+pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
+    let compression = compression(arguments.compression);
+    let mut run = Run::start("produce", format!("{:?}", arguments.compression).to_lowercase())?;
+    let client = Client::builder().bootstrap_servers(&arguments.target.brokers).client_id("ottla-bench").build()?;
+    let producer = client
+        .producer()
+        .acks(acks(arguments.acks))
+        .linger(Duration::from_millis(arguments.linger_ms))
+        .batch_size(arguments.batch_bytes)
+        .compression(compression)
+        .build()?;
+
+    let mut payload = Payload::new(arguments.size, PAYLOAD_SEED);
+    let mut tally = Tally::default();
+    let mut failures = 0;
+    let mut outstanding = VecDeque::new();
+    for _ in 0..arguments.target.messages {
+        let value = payload.next_value();
+        tally.add(None, Some(value));
+        let record = ProducerRecord::new(arguments.target.topic.as_str()).value(value);
+        outstanding.push_back(producer.enqueue(record).await?);
+        run.first();
+        if outstanding.len() > MAX_OUTSTANDING
+            && let Some(oldest) = outstanding.pop_front()
+        {
+            failures += u64::from(oldest.await.is_err());
+        }
+    }
+    producer.flush().await?;
+    for handle in outstanding {
+        failures += u64::from(handle.await.is_err());
+    }
+    let line = run.finish(tally, failures)?;
+    producer.close(Duration::from_secs(10)).await;
+    Ok(line)
+}
+
+fn compression(codec: Codec) -> Compression {
+    match codec {
+        Codec::None => Compression::None,
+        Codec::Gzip => Compression::Gzip,
+        Codec::Snappy => Compression::Snappy,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
+    }
+}
+
+fn acks(acknowledgements: Acknowledgements) -> Acks {
+    match acknowledgements {
+        Acknowledgements::All => Acks::All,
+        Acknowledgements::Leader => Acks::Leader,
+        Acknowledgements::None => Acks::None,
+    }
+}
