@@ -4,6 +4,8 @@
 //! Each partition carries 1 KiB of records or, as most partitions of a session do, none. The bytes of the records are
 //! not read by either parser, so that only their number of partitions tells responses apart.
 
+#![allow(missing_docs, reason = "criterion's macros make functions without")]
+
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ottla_wire::messages::{FetchPartitionData, FetchResponse, FetchResponseView, FetchableTopicResponse};
