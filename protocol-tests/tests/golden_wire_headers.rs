@@ -1,6 +1,7 @@
 //! Headers against what Kafka's Java classes wrote, and every API's versions and header versions.
 
 use bytes::Bytes;
+use ottla_wire::guarded::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest};
 use ottla_wire::messages::*;
 use ottla_wire::{ApiKey, Reader, Request, RequestHeader, ResponseHeader, VersionRange, Writer};
 use protocol_tests::golden::{self, Line};
@@ -85,8 +86,15 @@ fn by_hand<R: Request>() -> Api {
     }
 }
 
+fn guarded<R: Request>() -> Api {
+    Api { every_version: false, ..by_hand::<R>() }
+}
+
 fn apis() -> Vec<Api> {
     vec![
+        guarded::<CreateTopicsRequest>(),
+        guarded::<DeleteTopicsRequest>(),
+        guarded::<CreatePartitionsRequest>(),
         by_hand::<ProduceRequest>(),
         by_hand::<FetchRequest>(),
         by_hand::<ListOffsetsRequest>(),

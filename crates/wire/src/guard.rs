@@ -12,7 +12,8 @@
 //! 1. A Boolean can pose as the start of an integer and hide where the true one begins. So at every byte that can end
 //!    an integer (it is below 0x80, or the fifth) the value is taken for each start within the last five bytes.
 //! 2. A claim (the value less one: counts and lengths are written so) of more than what remains of the frame can only
-//!    be a tag number. All of those together may come to [`TAG_NUMBERS`].
+//!    be a tag number. All of those together may come to [`TAG_NUMBERS`], but for those of unknown tags, which are
+//!    known by what follows: a size, then so many bytes. (After a string's value one byte less is taken.)
 //! 3. A claim of more than [`FREE_CLAIM`], which every string is below, must leave four bytes an element: so many the
 //!    smallest structures and numbers take, of which an array has so many. Where a message has byte fields that may be
 //!    larger, the claim passes if exactly that many bytes are taken next.
@@ -91,6 +92,8 @@ struct GuardedBytes {
     run: usize,
     /// What the claims beyond the frame's end have come to.
     beyond: usize,
+    /// The last of them, and where it ended: to be forgiven if it turns out to be the number of an unknown tag.
+    doubtful: Option<(usize, usize)>,
     /// So many bytes are to be taken next, or the last claim was none of a byte field.
     owed: Option<usize>,
     /// The claim that was refused, and where.
@@ -99,7 +102,7 @@ struct GuardedBytes {
 
 impl GuardedBytes {
     fn new(frame: Bytes, byte_fields: ByteFields) -> Self {
-        Self { frame, position: 0, byte_fields, run: 0, beyond: 0, owed: None, refused: None }
+        Self { frame, position: 0, byte_fields, run: 0, beyond: 0, doubtful: None, owed: None, refused: None }
     }
 
     /// The largest claim that an integer ending with the last byte read can make, wherever it starts.
@@ -122,6 +125,7 @@ impl GuardedBytes {
         let remaining = self.frame.len() - self.position;
         if claim > remaining {
             self.beyond = self.beyond.saturating_add(claim);
+            self.doubtful = Some((claim, self.position));
             if self.beyond > TAG_NUMBERS {
                 self.refuse(claim);
             }
@@ -137,11 +141,16 @@ impl GuardedBytes {
         self.refused.get_or_insert((claim, self.position));
     }
 
-    /// Something else than `taken` bytes is read next: what was owed was no length of a byte field.
+    /// Settles what the integers before had left open, now that bytes are `taken` or, with `None`, something else is.
     fn settle(&mut self, taken: Option<usize>) {
         match self.owed.take() {
             Some(owed) if taken != Some(owed) => self.refuse(owed),
             Some(_) | None => {}
+        }
+        if let (Some((claim, end)), Some(taken)) = (self.doubtful.take(), taken)
+            && integer(&self.frame[end..self.position]) == Some(taken)
+        {
+            self.beyond -= claim;
         }
         self.run = 0;
     }
@@ -150,6 +159,16 @@ impl GuardedBytes {
         let (claim, position) = self.refused.unwrap_or_default();
         DecodeError::LengthBeyondFrame { position, length: claim as i64, remaining: self.frame.len() - position }
     }
+}
+
+/// The value of `bytes`, if they are one integer.
+fn integer(bytes: &[u8]) -> Option<usize> {
+    let (&last, before) = bytes.split_last()?;
+    let is_one = bytes.len() <= 5 && last < 0x80 && before.iter().all(|&byte| byte >= 0x80);
+    is_one.then(|| {
+        let value = |value, (place, &byte): (usize, &u8)| value | u64::from(byte & 0x7f) << (7 * place);
+        bytes.iter().enumerate().fold(0, value) as usize
+    })
 }
 
 impl Buf for GuardedBytes {
@@ -272,6 +291,13 @@ mod tests {
         assert!((0..3).all(|_| guarded.try_get_u8().is_ok()));
         let mut guarded = GuardedBytes::new([tag, tag, [1, 0, 0]].concat().into(), ByteFields::Small);
         assert_eq!((0..6).position(|_| guarded.try_get_u8().is_err()), Some(5));
+        // An unknown tag is followed by its size and as many bytes.
+        let unknown = [&tag[..], &[1, 7]].concat();
+        let mut guarded = GuardedBytes::new([&unknown[..], &unknown].concat().into(), ByteFields::Small);
+        for _ in 0..2 {
+            assert!((0..4).all(|_| guarded.try_get_u8().is_ok()));
+            assert_eq!(guarded.try_get_bytes(1).unwrap(), [7][..]);
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Flexible versions only, which brokers from Kafka 2.8 on speak for all of them. The structures are our own, so that
 //! no type of that crate leaves this one. Reading requests, as a broker does, takes the cargo feature `broker`.
 
+#[cfg(feature = "any-message")]
+pub mod any;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
