@@ -4,6 +4,10 @@
 //! is a value ([`Waiting`]) that the machine looks at again when one of its partitions has changed or its time is up.
 
 mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_configs;
 mod fetch;
 mod init_producer_id;
 mod list_offsets;
@@ -14,6 +18,7 @@ mod produce;
 use std::time::Instant;
 
 use bytes::Bytes;
+use ottla_wire::guarded::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest};
 use ottla_wire::messages::{
     ApiVersionsRequest, FetchRequest, InitProducerIdRequest, LeaderIdAndEpoch, ListOffsetsRequest, MetadataRequest,
     NodeEndpoint, OffsetForLeaderEpochRequest, ProduceRequest,
@@ -63,6 +68,12 @@ impl Context {
     fn partition_refused(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
         let refusal = self.refusal.as_ref().filter(|refusal| refusal.names_partition());
         refusal.and_then(|_| self.read_refused(topic, Some(partition)))
+    }
+
+    /// The error of a node that leaves changes of topics to the controller.
+    fn not_controller(&self, state: &ClusterState) -> Option<ErrorCode> {
+        let refuses = state.settings.only_controller_changes_topics && state.controller() != self.node;
+        refuses.then_some(ErrorCode::NotController)
     }
 
     /// The injected error of an API that has no topics.
@@ -257,6 +268,10 @@ apis! {
     ListOffsets(ListOffsetsRequest) 1..=11 => list_offsets::handle;
     Metadata(MetadataRequest) 0..=13 => metadata::handle;
     ApiVersions(ApiVersionsRequest) 0..=4 => api_versions::handle;
+    CreateTopics(CreateTopicsRequest) 5..=7 => create_topics::handle;
+    DeleteTopics(DeleteTopicsRequest) 4..=6 => delete_topics::handle;
     InitProducerId(InitProducerIdRequest) 0..=5 => init_producer_id::handle;
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4 => offset_for_leader_epoch::handle;
+    DescribeConfigs(DescribeConfigsRequest) 4..=4 => describe_configs::handle;
+    CreatePartitions(CreatePartitionsRequest) 2..=3 => create_partitions::handle;
 }

@@ -30,7 +30,7 @@ use ottla_wire::{ErrorCode, NodeId, TopicId};
 
 pub(crate) use self::partition::Partition;
 pub(crate) use self::timers::Timers;
-pub(crate) use self::topic_config::{CONFIG_KEYS, TimestampType, TopicConfig};
+pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigKey, ConfigSource, TimestampType, TopicConfig};
 pub(crate) use self::topics::{NewTopic, Topic, check_name, unknown_topic};
 use crate::records::MAX_BATCH_BYTES;
 use crate::settings::{Loss, Settings};
@@ -48,6 +48,12 @@ pub(crate) struct Now {
 pub(crate) struct Refused {
     pub(crate) code: ErrorCode,
     pub(crate) reason: String,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, reason: code.name().to_owned() }
+    }
 }
 
 /// Names a partition for as long as its topic exists; a topic made anew has other keys.

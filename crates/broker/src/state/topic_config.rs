@@ -147,10 +147,24 @@ impl TopicConfig {
         })
     }
 
-    /// What was set for this topic itself.
-    pub(crate) fn set(&self, name: &str) -> Option<&str> {
-        self.set.get(name).map(String::as_str)
+    /// A configuration's value, and where it comes from.
+    pub(crate) fn describe<'c>(
+        &'c self,
+        key: &ConfigKey,
+        defaults: &'c BTreeMap<String, String>,
+    ) -> (&'c str, ConfigSource) {
+        let own = self.set.get(key.name).map(|value| (value.as_str(), ConfigSource::Topic));
+        let of_cluster = || defaults.get(key.name).map(|value| (value.as_str(), ConfigSource::StaticBroker));
+        own.or_else(of_cluster).unwrap_or((key.default, ConfigSource::Default))
     }
+}
+
+/// Where a configuration's value comes from, numbered as in DescribeConfigs (KIP-226).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigSource {
+    Topic = 1,
+    StaticBroker = 4,
+    Default = 5,
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ pub mod any;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod describe_configs;
 
 pub use create_partitions::*;
 pub use create_topics::*;
 pub use delete_topics::*;
+pub use describe_configs::*;
 
 use kafka_protocol::protocol::StrBytes;
 
