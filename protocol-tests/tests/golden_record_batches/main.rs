@@ -4,8 +4,10 @@
 
 mod damaged;
 mod expected;
+mod mutated;
 
 mod read;
+mod round_trip;
 mod written;
 
 use protocol_tests::golden;

@@ -89,3 +89,6 @@ pub struct UnknownCompression {
     /// The name.
     pub name: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,3 +33,6 @@ pub use record::{Header, Headers, OwnedRecord, Record};
 
 /// What stands for "no timestamp".
 pub const NO_TIMESTAMP: i64 = -1;
+
+#[cfg(test)]
+mod tests;
