@@ -34,6 +34,6 @@ pub use ids::{
 };
 #[cfg(feature = "inspect")]
 pub use inspect::{Inspect, Value};
-pub use primitives::{Encoding, Field, Rare, SecretBytes};
+pub use primitives::{Encoding, Field, SecretBytes};
 pub use reader::{DecodeError, Reader};
 pub use writer::{EncodeError, Writer};

@@ -309,47 +309,6 @@ impl<T: Field> Field for Box<[T]> {
     }
 }
 
-/// A tagged field that is nearly always absent: it costs a pointer where it is, and an allocation where it is not.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rare<T>(Option<Box<T>>);
-
-impl<T: Default + Clone + PartialEq> Rare<T> {
-    /// The value, its default where it is absent.
-    pub fn value(&self) -> T {
-        self.0.as_deref().cloned().unwrap_or_default()
-    }
-}
-
-impl<T: Default + PartialEq> From<T> for Rare<T> {
-    fn from(value: T) -> Self {
-        // The default is never written, so that it is held as absent.
-        if value == T::default() { Self(None) } else { Self(Some(Box::new(value))) }
-    }
-}
-
-impl<T: Field + Default + PartialEq> Field for Rare<T> {
-    fn smallest(encoding: Encoding) -> usize {
-        T::smallest(encoding)
-    }
-    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
-        reader.charge(size_of::<T>())?;
-        Ok(Self::from(T::read(reader, encoding)?))
-    }
-    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
-        match &self.0 {
-            Some(value) => value.write(writer, encoding),
-            None => T::default().write(writer, encoding),
-        }
-    }
-    #[cfg(feature = "inspect")]
-    fn inspect(&self, encoding: Encoding) -> crate::Value {
-        match &self.0 {
-            Some(value) => value.inspect(encoding),
-            None => T::default().inspect(encoding),
-        }
-    }
-}
-
 /// Bytes that hold or may hold a secret: `Debug` prints how many, never which.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretBytes(Bytes);

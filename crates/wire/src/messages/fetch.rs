@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::macros::{message, wire_struct};
 use super::topics::versions_by_topic_id;
-use super::{LeaderIdAndEpoch, NodeEndpoint};
-use crate::{ErrorCode, Field, LeaderEpoch, Message, NodeId, ProducerId, Rare, Request, TopicId, VersionRange};
+use super::{FetchPartition, LeaderIdAndEpoch, NodeEndpoint};
+use crate::{ErrorCode, Field, LeaderEpoch, Message, NodeId, ProducerId, Request, TopicId, VersionRange};
 
 wire_struct! {
     /// Asks for record batches.
@@ -62,30 +62,6 @@ wire_struct! {
         topic_id: TopicId [13..; ignorable],
         /// The partitions.
         partitions: Vec<FetchPartition> [0..],
-    }
-}
-
-wire_struct! {
-    /// A partition, and where to read on.
-    pub struct FetchPartition {
-        /// Its index in the topic.
-        partition: i32 [0..],
-        /// The leader's epoch as the client knows it, -1: do not check (KIP-320).
-        current_leader_epoch: LeaderEpoch [9..; ignorable],
-        /// The offset to read from.
-        fetch_offset: i64 [0..],
-        /// The epoch of the last record read, -1: do not look for a divergence.
-        last_fetched_epoch: LeaderEpoch [12..],
-        /// The follower's own first offset, -1: a consumer.
-        log_start_offset: i64 [5..; default -1; ignorable],
-        /// How many bytes this partition may bring; its first batch is sent whatever its size.
-        partition_max_bytes: i32 [0..],
-    }
-    tagged {
-        /// The follower's directory (KIP-853).
-        0 => replica_directory_id: Rare<TopicId> [17..; ignorable],
-        /// The high watermark as the follower knows it (KIP-1166).
-        1 => high_watermark: i64 [18..; default i64::MAX; ignorable],
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod macros;
 
 mod api_versions;
 mod fetch;
+mod fetch_partition;
 mod fetch_view;
 mod find_coordinator;
 mod heartbeat;
@@ -27,6 +28,7 @@ mod topics;
 
 pub use api_versions::*;
 pub use fetch::*;
+pub use fetch_partition::{FetchPartition, FollowerPartition};
 pub use fetch_view::{AbortedTransactions, FetchResponseView, FetchedPartition, FetchedPartitions, FetchedTopic};
 pub use find_coordinator::*;
 pub use heartbeat::*;
