@@ -168,7 +168,7 @@ impl Driver {
             Err(failure) => failure,
         };
         tracing::debug!(error = &failure as &dyn std::error::Error, "no metadata");
-        if failure.error_code() == Some(ErrorCode::from(REBOOTSTRAP_REQUIRED)) {
+        if failure.error_code() == Some(ErrorCode::RebootstrapRequired) {
             self.refresh.handle_rebootstrap_required(now());
         } else {
             self.refresh.handle_failed(now());
@@ -212,8 +212,6 @@ impl Driver {
     }
 }
 
-/// The brokers are not the ones to ask (KIP-1102).
-const REBOOTSTRAP_REQUIRED: i16 = 129;
 
 /// Asks the known brokers, the best first, and where none of them answers the bootstrap servers (KIP-899).
 async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask) -> Result<MetadataResponse, Error> {

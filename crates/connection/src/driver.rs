@@ -304,3 +304,6 @@ impl std::fmt::Debug for StreamField {
         formatter.write_str("stream")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,8 +26,6 @@ use crate::{CloseCause, ConnectionConfig, HandshakeError};
 /// unless it would over any flexible one.
 const FIRST_VERSION: i16 = 3;
 
-/// UNSUPPORTED_VERSION, which is read before it is known in which version the answer stands.
-const UNSUPPORTED_VERSION: i16 = 35;
 
 /// The handshake of one connection.
 #[derive(Debug)]
@@ -75,7 +73,7 @@ impl Handshake {
                 Err(error_code) => Step::Failed(HandshakeError::Refused { error_code }),
             },
             Ok(Answer::Unsupported(_)) if self.version == 0 => {
-                Step::Failed(HandshakeError::Refused { error_code: ErrorCode::from(UNSUPPORTED_VERSION) })
+                Step::Failed(HandshakeError::Refused { error_code: ErrorCode::UnsupportedVersion })
             }
             Ok(Answer::Unsupported(spoken)) => {
                 // Its own range of ApiVersions is all that such an answer lists; some brokers do not even list that.
@@ -125,7 +123,7 @@ impl Handshake {
         if header.correlation_id != self.correlation_id {
             return Ok(Answer::Mismatch(header.correlation_id));
         }
-        if reader.clone().i16()? != UNSUPPORTED_VERSION {
+        if ErrorCode::from(reader.clone().i16()?) != ErrorCode::UnsupportedVersion {
             return ApiVersionsResponse::decode(&mut reader, self.version).map(Answer::Versions);
         }
         let listed = ApiVersionsResponse::decode(&mut reader, 0).ok();
@@ -152,3 +150,6 @@ fn software_text(text: &str) -> String {
         text => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,3 +251,6 @@ impl<T> InFlight<T> {
 fn is_within((first, last): (i32, i32), correlation_id: i32) -> bool {
     correlation_id.wrapping_sub(first) >= 0 && last.wrapping_sub(correlation_id) >= 0
 }
+
+#[cfg(test)]
+mod tests;

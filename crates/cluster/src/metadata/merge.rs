@@ -144,10 +144,8 @@ fn outlives(error: ErrorCode, before: Option<&TopicMetadata>) -> bool {
     // Where there are ids, a topic made anew is told by its id. Where there are none, all that can tell is that the
     // topic was gone in between: then its epochs must be forgotten, or its new leaders would look old.
     let has_id = before.is_some_and(|before| before.id.is_some());
-    error.is_retriable() && (error != ErrorCode::from(UNKNOWN_TOPIC_OR_PARTITION) || has_id)
+    error.is_retriable() && (error != ErrorCode::UnknownTopicOrPartition || has_id)
 }
-
-const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 
 fn merge_partitions(known: &[PartitionMetadata], answer: &MetadataTopic, is_same_id: bool) -> Vec<PartitionMetadata> {
     let known = known.iter().map(|known| (known.partition, known)).collect::<BTreeMap<_, _>>();
@@ -191,7 +189,7 @@ fn nodes(nodes: &[NodeId]) -> Vec<NodeId> {
 fn is_unsettled(topic: &TopicMetadata) -> bool {
     match topic.error {
         // A topic that does not exist may never do; whoever needs it asks again.
-        Some(error) => error.is_retriable() && error != ErrorCode::from(UNKNOWN_TOPIC_OR_PARTITION),
+        Some(error) => error.is_retriable() && error != ErrorCode::UnknownTopicOrPartition,
         None => topic.partitions.iter().any(|partition| partition.leader.is_none()),
     }
 }

@@ -229,10 +229,12 @@ impl MemoryStream {
 impl AsyncRead for MemoryStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            let wire = Arc::clone(&self.wire);
-            let arrives_at = match wire.lock().read(self.side, context.waker(), into) {
-                Poll::Ready(done) => return Poll::Ready(done),
-                Poll::Pending => wire.lock().next_arrival(self.side),
+            let arrives_at = {
+                let mut ends = self.wire.lock();
+                match ends.read(self.side, context.waker(), into) {
+                    Poll::Ready(done) => return Poll::Ready(done),
+                    Poll::Pending => ends.next_arrival(self.side),
+                }
             };
             let Some(arrives_at) = arrives_at else { return Poll::Pending };
             let sleep = self.arrival.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(arrives_at)));
@@ -461,3 +463,6 @@ impl Pipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

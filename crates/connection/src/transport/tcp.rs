@@ -108,3 +108,56 @@ impl fmt::Display for AddressesFailed {
 }
 
 impl std::error::Error for AddressesFailed {}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried_in_turn() {
+        // A listener on IPv4 only: where the name also stands for ::1, that address fails first.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::new("localhost", listener.local_addr().unwrap().port());
+        let mut stream = TcpConnector::new().connect(&address).await.unwrap();
+        let (mut accepted, _) = listener.accept().await.unwrap();
+        stream.write_all(b"ping").await.unwrap();
+        let mut read = [0; 4];
+        accepted.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"ping");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_the_address_that_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let Err(error) = TcpConnector::new().connect(&Address::new("127.0.0.1", port)).await else {
+            panic!("nobody listens there");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().starts_with(&format!("127.0.0.1:{port}: ")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn sockets_have_no_delay_and_keep_alive() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpConnector::new().connect_one(listener.local_addr().unwrap()).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    #[test]
+    fn all_causes_are_told_and_the_first_gives_the_kind() {
+        let failures = vec![
+            ("[::1]:9092".parse().unwrap(), io::ErrorKind::NetworkUnreachable.into()),
+            ("127.0.0.1:9092".parse().unwrap(), io::ErrorKind::ConnectionRefused.into()),
+        ];
+        let error = AddressesFailed::into_error(failures);
+        assert_eq!(error.kind(), io::ErrorKind::NetworkUnreachable);
+        assert_eq!(error.to_string(), "[::1]:9092: network unreachable; 127.0.0.1:9092: connection refused");
+    }
+}
