@@ -23,14 +23,14 @@ pub(super) struct LegacyMessages {
 }
 
 impl LegacyMessages {
-    /// Reads the message at `position` and moves behind it.
-    pub(super) fn read<'b>(&self, bytes: &'b [u8], position: &mut usize) -> Result<Record<'b>, RecordFault> {
-        let (message, end) = Message::parse(bytes, *position)?;
+    /// Reads the message at `position`, and returns it with the position behind it.
+    #[inline(never)]
+    pub(super) fn read(self, bytes: &[u8], position: usize) -> Result<(Record<'_>, usize), RecordFault> {
+        let (message, end) = Message::parse(bytes, position)?;
         if self.check_crc && crc32(message.checked) != message.crc {
             return Err(RecordFault::Crc);
         }
-        *position = end;
-        Ok(Record {
+        let record = Record {
             offset: message.offset.wrapping_add(self.offset_shift),
             timestamp: match self.timestamp {
                 Some(timestamp) if message.magic > 0 => timestamp,
@@ -40,7 +40,8 @@ impl LegacyMessages {
             value: message.value,
             headers: &[],
             header_count: 0,
-        })
+        };
+        Ok((record, end))
     }
 }
 

@@ -133,8 +133,13 @@ impl<'b> Records<'b> {
         let key = sized(record, &mut position)?;
         let value = sized(record, &mut position)?;
         let header_count = varint(record, &mut position)?;
-        let (headers, header_count) =
-            if header_count == 0 { (&[][..], 0) } else { check_headers(record, &mut position, header_count)? };
+        let (headers, header_count) = if header_count == 0 {
+            (&[][..], 0)
+        } else {
+            let checked = check_headers(record, position, header_count)?;
+            position = end;
+            checked
+        };
         if position != end {
             return Err(RecordFault::LengthMismatch);
         }
@@ -145,25 +150,19 @@ impl<'b> Records<'b> {
         Ok(Record { offset, timestamp, key, value, headers, header_count })
     }
 
-    #[cold]
-    #[inline(never)]
-    fn next_message(&mut self, messages: LegacyMessages) -> Result<Record<'b>, CorruptRecord> {
-        self.remaining -= 1;
-        match messages.read(self.bytes, &mut self.position) {
-            Ok(record) => {
-                self.next_offset = record.offset.wrapping_add(1);
-                Ok(record)
-            }
-            Err(fault) => Err(self.corrupt(fault)),
-        }
+    #[inline(always)]
+    fn parse_message(&mut self, messages: LegacyMessages) -> Result<Record<'b>, RecordFault> {
+        let (record, behind) = messages.read(self.bytes, self.position)?;
+        self.position = behind;
+        Ok(record)
     }
 
-    /// The error at the position, which ends the walk.
-    #[cold]
-    #[inline(never)]
-    fn corrupt(&mut self, fault: RecordFault) -> CorruptRecord {
+    /// Ends the walk with the error at the position.
+    #[inline(always)]
+    fn corrupt(&mut self, fault: RecordFault) -> Option<Result<Record<'b>, CorruptRecord>> {
         self.remaining = 0;
-        CorruptRecord { offset: self.next_offset, next_offset: self.behind, position: self.position, fault }
+        // By value, as with every call that is left here: the walk's state shall be in registers.
+        Some(Err(corrupt(self.next_offset, self.behind, self.position, fault)))
     }
 }
 
@@ -175,20 +174,20 @@ impl<'b> Iterator for Records<'b> {
         if self.remaining == 0 {
             return None;
         }
-        if let Some(messages) = self.legacy {
-            return Some(self.next_message(messages));
+        let record = match self.legacy {
+            None => self.parse(),
+            Some(messages) => self.parse_message(messages),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(fault) => return self.corrupt(fault),
+        };
+        self.remaining -= 1;
+        if self.remaining == 0 && self.position != self.bytes.len() {
+            return self.corrupt(RecordFault::TrailingBytes);
         }
-        match self.parse() {
-            Ok(record) => {
-                self.remaining -= 1;
-                if self.remaining == 0 && self.position != self.bytes.len() {
-                    return Some(Err(self.corrupt(RecordFault::TrailingBytes)));
-                }
-                self.next_offset = record.offset.wrapping_add(1);
-                Some(Ok(record))
-            }
-            Err(fault) => Some(Err(self.corrupt(fault))),
-        }
+        self.next_offset = record.offset.wrapping_add(1);
+        Some(Ok(record))
     }
 
     #[inline]
@@ -200,15 +199,24 @@ impl<'b> Iterator for Records<'b> {
 
 impl std::iter::FusedIterator for Records<'_> {}
 
-/// Walks over `count` headers, so that [`Headers`](super::Headers) need not fail.
+#[cold]
 #[inline(never)]
-fn check_headers<'b>(record: &'b [u8], position: &mut usize, count: i32) -> Result<(&'b [u8], u32), RecordFault> {
+fn corrupt(offset: i64, next_offset: i64, position: usize, fault: RecordFault) -> CorruptRecord {
+    CorruptRecord { offset, next_offset, position, fault }
+}
+
+/// Walks over `count` headers, which fill the record from `start` on, so that [`Headers`](super::Headers) need not fail.
+#[inline(never)]
+fn check_headers(record: &[u8], start: usize, count: i32) -> Result<(&[u8], u32), RecordFault> {
     let count = u32::try_from(count).map_err(|_| RecordFault::NegativeHeaderCount)?;
-    let start = *position;
+    let mut position = start;
     // No more than the bytes there are: each header takes two.
     for _ in 0..count {
-        sized(record, position)?.ok_or(RecordFault::NullHeaderKey)?;
-        sized(record, position)?;
+        sized(record, &mut position)?.ok_or(RecordFault::NullHeaderKey)?;
+        sized(record, &mut position)?;
     }
-    Ok((record.get(start..*position).unwrap_or_default(), count))
+    if position != record.len() {
+        return Err(RecordFault::LengthMismatch);
+    }
+    Ok((record.get(start..).unwrap_or_default(), count))
 }

@@ -8,35 +8,25 @@ use super::RecordFault;
 /// A zig-zag encoded integer of up to five bytes; moves `position` behind it.
 #[inline(always)]
 pub(super) fn varint(bytes: &[u8], position: &mut usize) -> Result<i32, RecordFault> {
-    let rest = bytes.get(*position..).unwrap_or_default();
-    match *rest {
-        [first, ..] if first < 0x80 => {
-            *position += 1;
-            Ok(zig_zag(u32::from(first)))
-        }
-        [first, second, ..] if second < 0x80 => {
-            *position += 2;
-            Ok(zig_zag(u32::from(first & 0x7f) | u32::from(second) << 7))
-        }
-        _ => long_varint(rest, position),
+    if let Some(value) = short(bytes, position) {
+        return Ok(zig_zag(value));
     }
+    // The position is passed by value: one that the caller keeps in a register must not have an address.
+    let (value, behind) = unsigned(bytes, *position, 5)?;
+    *position = behind;
+    // The fifth byte holds the last four bits; Java drops what is beyond them.
+    Ok(zig_zag(value as u32))
 }
 
 /// A zig-zag encoded integer of up to ten bytes; moves `position` behind it.
 #[inline(always)]
 pub(super) fn varlong(bytes: &[u8], position: &mut usize) -> Result<i64, RecordFault> {
-    let rest = bytes.get(*position..).unwrap_or_default();
-    match *rest {
-        [first, ..] if first < 0x80 => {
-            *position += 1;
-            Ok(i64::from(zig_zag(u32::from(first))))
-        }
-        [first, second, ..] if second < 0x80 => {
-            *position += 2;
-            Ok(i64::from(zig_zag(u32::from(first & 0x7f) | u32::from(second) << 7)))
-        }
-        _ => long_varlong(rest, position),
+    if let Some(value) = short(bytes, position) {
+        return Ok(i64::from(zig_zag(value)));
     }
+    let (value, behind) = unsigned(bytes, *position, 10)?;
+    *position = behind;
+    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
 }
 
 /// A length and as many bytes; null where the length is negative.
@@ -72,34 +62,36 @@ pub(super) fn varlong_size(value: i64) -> usize {
     unsigned_size((value << 1 ^ value >> 63) as u64)
 }
 
+/// An integer of one or two bytes.
+#[inline(always)]
+fn short(bytes: &[u8], position: &mut usize) -> Option<u32> {
+    let first = u32::from(*bytes.get(*position)?);
+    if first < 0x80 {
+        *position += 1;
+        return Some(first);
+    }
+    let second = u32::from(*bytes.get(*position + 1)?);
+    if second < 0x80 {
+        *position += 2;
+        return Some(first & 0x7f | second << 7);
+    }
+    None
+}
+
 #[inline(always)]
 fn zig_zag(value: u32) -> i32 {
     (value >> 1) as i32 ^ -((value & 1) as i32)
 }
 
-#[cold]
+/// An integer of up to `most` bytes, and the position behind it.
 #[inline(never)]
-fn long_varint(rest: &[u8], position: &mut usize) -> Result<i32, RecordFault> {
-    let (value, length) = unsigned(rest, 5)?;
-    *position += length;
-    // The fifth byte holds the last four bits; Java drops what is beyond them.
-    Ok(zig_zag(value as u32))
-}
-
-#[cold]
-#[inline(never)]
-fn long_varlong(rest: &[u8], position: &mut usize) -> Result<i64, RecordFault> {
-    let (value, length) = unsigned(rest, 10)?;
-    *position += length;
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-}
-
-fn unsigned(rest: &[u8], most: usize) -> Result<(u64, usize), RecordFault> {
+fn unsigned(bytes: &[u8], position: usize, most: usize) -> Result<(u64, usize), RecordFault> {
+    let rest = bytes.get(position..).unwrap_or_default();
     let mut value = 0u64;
     for (index, byte) in rest.iter().take(most).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
-            return Ok((value, index + 1));
+            return Ok((value, position + index + 1));
         }
     }
     Err(if rest.len() < most { RecordFault::Truncated } else { RecordFault::MalformedVarint })
