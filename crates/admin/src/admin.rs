@@ -3,6 +3,7 @@
 use ottla_cluster::Cluster;
 
 use crate::metadata::{DescribeTopics, ListTopics};
+use crate::topics::{CreatePartitions, CreateTopics, DeleteTopics, NewPartitions, NewTopic};
 
 /// Administers a cluster. Cloning it gives another handle to the same one.
 ///
@@ -11,7 +12,9 @@ use crate::metadata::{DescribeTopics, ListTopics};
 /// ```no_run
 /// # async fn example(admin: ottla_admin::Admin) -> Result<(), ottla_admin::Error> {
 /// use std::time::Duration;
+/// use ottla_admin::NewTopic;
 ///
+/// admin.create_topics([NewTopic::new("orders", 12, 3)]).await?.all()?;
 /// for topic in admin.list_topics().timeout(Duration::from_secs(5)).await? {
 ///     println!("{}", topic.name);
 /// }
@@ -43,5 +46,21 @@ impl Admin {
     /// Describes topics: their partitions, who leads them, who holds them.
     pub fn describe_topics<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) -> DescribeTopics {
         DescribeTopics::new(self.cluster.clone(), topics.into_iter().map(Into::into).collect())
+    }
+
+    /// Creates topics.
+    pub fn create_topics(&self, topics: impl IntoIterator<Item = NewTopic>) -> CreateTopics {
+        CreateTopics::new(self.cluster.clone(), topics.into_iter().collect())
+    }
+
+    /// Deletes topics, with all that is in them.
+    pub fn delete_topics<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) -> DeleteTopics {
+        DeleteTopics::new(self.cluster.clone(), topics.into_iter().map(Into::into).collect())
+    }
+
+    /// Gives topics more partitions. Records with keys written from then on may go to other partitions than earlier ones
+    /// of the same key.
+    pub fn create_partitions(&self, topics: impl IntoIterator<Item = NewPartitions>) -> CreatePartitions {
+        CreatePartitions::new(self.cluster.clone(), topics.into_iter().collect())
     }
 }

@@ -12,8 +12,10 @@ mod error;
 mod metadata;
 mod results;
 mod routing;
+mod topics;
 
 pub use admin::Admin;
 pub use error::Error;
 pub use metadata::{DescribeTopics, ListTopics, PartitionDescription, TopicDescription, TopicListing};
 pub use results::TopicResults;
+pub use topics::{CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, NewPartitions, NewTopic};

@@ -54,7 +54,7 @@ impl Client {
 
     /// Begins a consumer.
     pub fn consumer(&self) -> ConsumerBuilder {
-        ConsumerBuilder::new(self.cluster.clone())
+        properties::apply_to_consumer(ConsumerBuilder::new(self.cluster.clone()), &self.properties)
     }
 
     /// Administration: topics and partitions.
@@ -166,9 +166,10 @@ impl ClientBuilder {
             "client.id" => self = self.client_id(value),
             _ => {
                 let of_client = properties::apply_to_cluster(&mut self.config, name, value)?;
-                if properties::is_of_producer(name) {
-                    // Tried here, so that a value that cannot be is refused here.
-                    properties::check_for_producer(name, value)?;
+                // Tried here, so that a value that cannot be is refused here.
+                let of_producer = properties::check_for_producer(name, value)?;
+                let of_consumer = properties::check_for_consumer(name, value)?;
+                if of_producer || of_consumer {
                     self.properties.push((name.to_owned(), value.to_owned()));
                 } else if !of_client {
                     return Err(BuildError::UnknownSetting { name: name.to_owned() });

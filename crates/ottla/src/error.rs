@@ -30,6 +30,10 @@ pub enum BuildError {
     #[error("a setting of the producer cannot be")]
     Producer(#[from] ottla_producer::Error),
 
+    /// A setting of consumers cannot be.
+    #[error("a setting of the consumer cannot be")]
+    Consumer(#[source] std::sync::Arc<ottla_consumer::Error>),
+
     /// The settings are at odds, or one is out of its range.
     #[error("the client's settings cannot be")]
     Cluster(#[from] ottla_cluster::Error),

@@ -1,4 +1,53 @@
-//! A pure-Rust Kafka client: consumer, producer and admin, with no C in the build.
+//! Ottla: a pure-Rust Kafka client. Consumer, producer and administration, with no C in the build.
+//!
+//! Everything begins with a [`Client`], which knows where the cluster is. Building one connects to nothing; producers,
+//! consumers and administration made from it share its connections and what it learns of the cluster.
+//!
+//! ```
+//! use std::time::Duration;
+//! use ottla::admin::NewTopic;
+//! use ottla::{AutoOffsetReset, Client, Compression, ProducerRecord};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let cluster = ottla_broker::EmbeddedCluster::builder().start().await?;
+//! # let bootstrap_servers = cluster.bootstrap_servers();
+//! let client = Client::builder().bootstrap_servers(bootstrap_servers).client_id("greeter").build()?;
+//! client.admin().create_topics([NewTopic::new("greetings", 3, 1)]).await?.all()?;
+//!
+//! let producer = client.producer().compression(Compression::Lz4).build()?;
+//! let written = producer.send(ProducerRecord::new("greetings").key("en").value("hello").header("to", "world")).await?;
+//! println!("written to {} at offset {:?}", written.topic_partition, written.offset);
+//! producer.close(Duration::from_secs(10)).await;
+//!
+//! let mut consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).build()?;
+//! consumer.assign_topic("greetings").await?;
+//! let mut greeting = None;
+//! while greeting.is_none() {
+//!     for batch in &consumer.poll(Duration::from_secs(1)).await? {
+//!         for record in batch.records() {
+//!             greeting = record?.value().map(<[u8]>::to_vec); // borrowed from the batch, copied here
+//!         }
+//!     }
+//! }
+//! assert_eq!(greeting.as_deref(), Some(&b"hello"[..]));
+//! consumer.close().await;
+//! client.close().await;
+//! # cluster.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | for | look at |
+//! |---|---|
+//! | writing records | [`Producer`], [`ProducerBuilder`], [`ProducerRecord`] |
+//! | reading records | [`Consumer`], [`ConsumerBuilder`], [`Batches`] |
+//! | topics and partitions | [`Admin`], [`admin`] |
+//! | Kafka's textual settings | [`Client::from_properties`] |
+//!
+//! Settings bear Kafka's names and defaults: `linger.ms` is [`linger`](ProducerBuilder::linger). Drivers are tokio tasks; on
+//! a current-thread runtime an application that blocks its thread blocks them, unless they have a
+//! [runtime](ClientBuilder::runtime) of their own.
 #![forbid(unsafe_code)]
 
 mod client;
@@ -8,15 +57,19 @@ mod properties;
 pub use client::{BootstrapServers, Client, ClientBuilder};
 pub use error::BuildError;
 
+/// Administration: topics and partitions.
 pub use ottla_admin as admin;
+/// Reading records.
+pub use ottla_consumer as consumer;
+/// Writing records.
+pub use ottla_producer as producer;
+
 pub use ottla_admin::Admin;
 pub use ottla_cluster::{Address, Cluster, Connector, MetadataRecoveryStrategy};
-pub use ottla_consumer as consumer;
 pub use ottla_consumer::{
-    AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, CorruptRecord, IsolationLevel, Lookup,
-    OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
+    AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, IsolationLevel, OwnedRecord, Record,
+    StartAt,
 };
-pub use ottla_producer as producer;
 pub use ottla_producer::{
     Acks, CloseReport, Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendError,
 };

@@ -1,9 +1,11 @@
 //! Kafka's textual names of the client's settings.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_cluster::{Address, Cluster, ClusterConfig, MetadataRecoveryStrategy};
+use ottla_consumer::ConsumerBuilder;
 use ottla_producer::ProducerBuilder;
 
 use crate::BuildError;
@@ -48,26 +50,44 @@ pub(crate) fn apply_to_cluster(config: &mut ClusterConfig, name: &str, value: &s
     Ok(true)
 }
 
-/// Whether producers have a setting of that name.
-pub(crate) fn is_of_producer(name: &str) -> bool {
-    ProducerBuilder::PROPERTIES.contains(&name)
+/// Whether producers have a setting of that name; an error for a value that they refuse.
+pub(crate) fn check_for_producer(name: &str, value: &str) -> Result<bool, BuildError> {
+    match ProducerBuilder::new(nowhere()?).property(name, value) {
+        Ok(_) => Ok(true),
+        Err(ottla_producer::Error::UnknownSetting { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Refuses a value that a producer would refuse.
-pub(crate) fn check_for_producer(name: &str, value: &str) -> Result<(), BuildError> {
-    // A cluster that is never used: the builder needs one to begin with, and nothing is connected before its use.
-    let cluster = Cluster::new(ClusterConfig::new([Address::new("localhost", 1)]))?;
-    Ok(ProducerBuilder::new(cluster).property(name, value).map(drop)?)
+/// Whether consumers have a setting of that name; an error for a value that they refuse.
+pub(crate) fn check_for_consumer(name: &str, value: &str) -> Result<bool, BuildError> {
+    match ConsumerBuilder::new(nowhere()?).properties([(name, value)]) {
+        Ok(_) => Ok(true),
+        Err(ottla_consumer::Error::UnknownSetting { .. }) => Ok(false),
+        Err(error) => Err(BuildError::Consumer(Arc::new(error))),
+    }
 }
 
 /// Sets what was given to the client for its producers.
 pub(crate) fn apply_to_producer(mut builder: ProducerBuilder, properties: &[(String, String)]) -> ProducerBuilder {
     for (name, value) in properties {
-        if let Ok(applied) = builder.clone().property(name, value) {
-            builder = applied; // Each was checked when it was set.
-        }
+        // Each was checked when it was set; those of consumers are unknown here.
+        builder = builder.clone().property(name, value).unwrap_or(builder);
     }
     builder
+}
+
+/// Sets what was given to the client for its consumers.
+pub(crate) fn apply_to_consumer(mut builder: ConsumerBuilder, properties: &[(String, String)]) -> ConsumerBuilder {
+    for (name, value) in properties {
+        builder = builder.clone().properties([(name.as_str(), value.as_str())]).unwrap_or(builder);
+    }
+    builder
+}
+
+/// A cluster that is never used: the builders need one to begin with, and nothing is connected before its use.
+fn nowhere() -> Result<Cluster, BuildError> {
+    Ok(Cluster::new(ClusterConfig::new([Address::new("localhost", 1)]))?)
 }
 
 fn parsed<T: FromStr>(setting: &'static str, value: &str, expected: &'static str) -> Result<T, BuildError> {

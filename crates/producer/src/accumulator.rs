@@ -416,3 +416,6 @@ impl Topic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

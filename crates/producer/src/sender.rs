@@ -657,3 +657,6 @@ const PARTITION_OVERHEAD_BYTES: usize = 48;
 
 /// The longest that a broker's word keeps it from being asked again.
 const MAX_THROTTLE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
