@@ -67,8 +67,8 @@ pub use ottla_producer as producer;
 pub use ottla_admin::Admin;
 pub use ottla_cluster::{Address, Cluster, Connector, MetadataRecoveryStrategy};
 pub use ottla_consumer::{
-    AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, IsolationLevel, OwnedRecord, Record,
-    StartAt,
+    AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, CorruptRecord, IsolationLevel, Lookup,
+    OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
 };
 pub use ottla_producer::{
     Acks, CloseReport, Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendError,

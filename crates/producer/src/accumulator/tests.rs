@@ -6,6 +6,7 @@ use crate::WallClock;
 const LINGER: Duration = Duration::from_millis(5);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 const BATCH_SIZE: usize = 1000;
+const NOTHING: [i32; 0] = [];
 
 /// An accumulator that knows topic `t` with four partitions, and the time at which everything starts.
 struct Bench {
@@ -78,7 +79,7 @@ fn a_batch_lingers_for_exactly_its_linger_time_from_its_first_record_on() {
     bench.append_to(0, 2, 10);
     bench.append_to(4, 2, 10);
     assert_eq!(bench.accumulator.next_deadline(), Some(bench.start + LINGER));
-    assert_eq!(bench.collect(4), []);
+    assert_eq!(bench.collect(4), NOTHING);
     assert_eq!(bench.collect(5), [2]);
     assert_eq!(bench.take(2), Some(2));
 }
@@ -104,7 +105,7 @@ fn the_sender_is_woken_by_what_it_does_not_know_of_and_by_nothing_else() {
 fn a_batch_is_ready_when_the_next_record_does_not_fit() {
     let mut bench = Bench::new();
     bench.append_to(0, 0, 500);
-    assert_eq!(bench.collect(0), []);
+    assert_eq!(bench.collect(0), NOTHING);
     bench.append_to(0, 0, 500); // 61 + 2 × about 510 is over 1000
     assert_eq!(bench.collect(0), [0]);
     assert_eq!((bench.take(0), bench.take(0)), (Some(1), Some(1)));
@@ -157,7 +158,7 @@ fn a_partition_that_is_taken_is_not_ready_again_until_it_is_released() {
     assert_eq!(bench.collect(0), [0]);
     assert_eq!(bench.take(0), Some(1));
     bench.append_to(1, 0, 900);
-    assert_eq!(bench.collect(100), [], "one batch of a partition at a time");
+    assert_eq!(bench.collect(100), NOTHING, "one batch of a partition at a time");
     bench.release(100, 0);
     assert_eq!(bench.collect(100), [0]);
     assert_eq!(bench.take(0), Some(1));
@@ -172,7 +173,7 @@ fn what_came_while_a_batch_was_under_way_lingers_from_its_own_first_record_on() 
     bench.append_to(6, 0, 10);
     bench.release(8, 0);
     assert_eq!(bench.accumulator.next_deadline(), Some(bench.at(11)));
-    assert_eq!(bench.collect(10), []);
+    assert_eq!(bench.collect(10), NOTHING);
     assert_eq!(bench.collect(11), [0]);
 }
 
@@ -195,7 +196,7 @@ fn nothing_lingers_while_somebody_waits_for_memory() {
     assert_eq!(bench.collect(0), [1]);
     bench.accumulator.memory_no_longer_wanted();
     bench.append_to(0, 2, 10);
-    assert_eq!(bench.collect(0), []);
+    assert_eq!(bench.collect(0), NOTHING);
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn flush_makes_ready_what_lingers_and_what_is_behind_a_batch_under_way() {
     assert_eq!(bench.accumulator.flush().len(), 3, "the batch under way is waited for, too");
     assert_eq!(bench.collect(6), [1]);
     bench.append_to(6, 2, 10);
-    assert_eq!(bench.collect(6), [], "what comes after the flush lingers");
+    assert_eq!(bench.collect(6), NOTHING, "what comes after the flush lingers");
     bench.release(7, 0);
     assert_eq!(bench.collect(7), [0]);
 }
