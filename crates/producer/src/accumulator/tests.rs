@@ -287,9 +287,9 @@ fn records_without_a_key_fill_one_partition_s_batch_and_then_another_s() {
             _ => runs.push((chosen, 1)),
         }
     }
-    // 61 + 6 × about 107 bytes leave no room for the bound of a seventh, 136.
-    assert!(runs.len() > 4, "{runs:?}");
-    assert!(runs[..runs.len() - 1].iter().all(|(_, records)| records % 7 == 0 || records % 6 == 0), "{runs:?}");
+    // 61 + 8 × 107 bytes leave no room for a ninth, of which the bound is 136.
+    assert!(runs.iter().all(|(_, records)| *records == 8), "{runs:?}");
+    assert_eq!(bench.collect(0), NOTHING, "nothing is sent before its time for switching");
 }
 
 #[test]
