@@ -139,3 +139,54 @@ fn camel_case(name: &str) -> String {
     }
     camel
 }
+
+/// A request that Java wrote in a version can be written in all versions that its content is said to fit, and its own
+/// is nearly always among them: the vectors' values are random, and some make no sense.
+#[test]
+fn a_request_can_be_written_in_every_version_that_it_is_said_to_fit() {
+    let mut counts = Counts::default();
+    for line in golden::lines("wire_messages.jsonl.gz").iter().filter(|line| line.text("dir") == "request") {
+        match ApiKey::from_number(i16::try_from(line.integer("key")).expect("an int16")) {
+            Some(ApiKey::Produce) => fits::<ProduceRequest>(line, &mut counts),
+            Some(ApiKey::Fetch) => fits::<FetchRequest>(line, &mut counts),
+            Some(ApiKey::ListOffsets) => fits::<ListOffsetsRequest>(line, &mut counts),
+            Some(ApiKey::Metadata) => fits::<MetadataRequest>(line, &mut counts),
+            Some(ApiKey::OffsetCommit) => fits::<OffsetCommitRequest>(line, &mut counts),
+            Some(ApiKey::OffsetFetch) => fits::<OffsetFetchRequest>(line, &mut counts),
+            Some(ApiKey::FindCoordinator) => fits::<FindCoordinatorRequest>(line, &mut counts),
+            Some(ApiKey::JoinGroup) => fits::<JoinGroupRequest>(line, &mut counts),
+            Some(ApiKey::Heartbeat) => fits::<HeartbeatRequest>(line, &mut counts),
+            Some(ApiKey::LeaveGroup) => fits::<LeaveGroupRequest>(line, &mut counts),
+            Some(ApiKey::SyncGroup) => fits::<SyncGroupRequest>(line, &mut counts),
+            Some(ApiKey::SaslHandshake) => fits::<SaslHandshakeRequest>(line, &mut counts),
+            Some(ApiKey::ApiVersions) => fits::<ApiVersionsRequest>(line, &mut counts),
+            Some(ApiKey::InitProducerId) => fits::<InitProducerIdRequest>(line, &mut counts),
+            Some(ApiKey::OffsetForLeaderEpoch) => fits::<OffsetForLeaderEpochRequest>(line, &mut counts),
+            Some(ApiKey::SaslAuthenticate) => fits::<SaslAuthenticateRequest>(line, &mut counts),
+            _ => {}
+        }
+    }
+    println!("{counts:?}");
+    assert!(counts.in_its_own > 800 && counts.written > counts.in_its_own, "{counts:?}");
+    assert!(counts.not_in_its_own * 5 < counts.in_its_own, "{counts:?}");
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    in_its_own: usize,
+    not_in_its_own: usize,
+    written: usize,
+}
+
+fn fits<R: Request>(line: &Line, counts: &mut Counts) {
+    let version = i16::try_from(line.integer("version")).expect("a version is an int16");
+    let request = R::decode(&mut Reader::new(line.bytes("bytes").into()), version).expect("compared above");
+    let usable = request.usable_versions();
+    assert!(usable.min >= R::VERSIONS.min && usable.max <= R::VERSIONS.max, "{line}: {usable}");
+    for version in usable.min..=usable.max {
+        let written = request.encode(&mut Writer::new(), version);
+        written.unwrap_or_else(|error| panic!("{line}: {version} of {usable}: {error}"));
+        counts.written += 1;
+    }
+    *if usable.contains(version) { &mut counts.in_its_own } else { &mut counts.not_in_its_own } += 1;
+}

@@ -202,7 +202,7 @@ impl<R: Request> Request for Within<R> {
 
 /// The broker speaks no version of an API that would do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{api} is needed in version {usable}, {}", spoken(.broker))]
+#[error("{api} is needed in version {usable}, {}", spoken(*.broker))]
 #[non_exhaustive]
 pub struct UnsupportedVersion {
     /// The API.
@@ -213,7 +213,7 @@ pub struct UnsupportedVersion {
     pub broker: Option<VersionRange>,
 }
 
-fn spoken(broker: &Option<VersionRange>) -> String {
+fn spoken(broker: Option<VersionRange>) -> String {
     broker.map_or("which the broker does not have".to_owned(), |range| format!("the broker speaks {range}"))
 }
 

@@ -65,10 +65,10 @@ pub(crate) fn decode<M: Decodable>(
         return Err(DecodeError::GuardedFrameTooLarge { message, length, limit });
     }
     let mut guarded = GuardedBytes::new(body, byte_fields);
-    match M::decode(&mut guarded, version) {
-        Ok(_) if guarded.refused.is_some() => Err(guarded.refusal()),
+    let decoded = M::decode(&mut guarded, version);
+    match decoded {
+        _ if guarded.refused.is_some() => Err(guarded.refusal()),
         Ok(decoded) => Ok((decoded, guarded.position)),
-        Err(_) if guarded.refused.is_some() => Err(guarded.refusal()),
         Err(error) => Err(DecodeError::Guarded { message, reason: format!("{error:#}") }),
     }
 }

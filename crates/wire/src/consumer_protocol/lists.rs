@@ -149,7 +149,9 @@ impl<T: AsRef<str>> FromIterator<(T, i32)> for PartitionsByTopic {
             if put_text(&mut writer, topic) {
                 topic_count += 1;
                 writer.i32(partitions.len() as i32);
-                partitions.into_iter().for_each(|partition| writer.i32(partition));
+                for partition in partitions {
+                    writer.i32(partition);
+                }
             }
         }
         Self { topic_count, encoded: writer.into_bytes() }

@@ -57,10 +57,8 @@ impl Request for DeleteTopicsRequest {
     type Response = DeleteTopicsResponse;
 
     fn usable_versions(&self) -> VersionRange {
-        match self.topics.iter().any(|topic| topic.name.is_none() || topic.topic_id != TopicId::NONE) {
-            true => Self::VERSIONS.at_least(6),
-            false => Self::VERSIONS,
-        }
+        let by_id = |topic: &DeleteTopicState| topic.name.is_none() || topic.topic_id != TopicId::NONE;
+        if self.topics.iter().any(by_id) { Self::VERSIONS.at_least(6) } else { Self::VERSIONS }
     }
 }
 
