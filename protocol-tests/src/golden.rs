@@ -89,8 +89,11 @@ impl std::fmt::Display for Line {
 pub fn lines(file: &str) -> Vec<Line> {
     let path = folder().join(file);
     let opened = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let content: Box<dyn Read> =
-        if file.ends_with(".gz") { Box::new(MultiGzDecoder::new(opened)) } else { Box::new(opened) };
+    let content: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "gz") {
+        Box::new(MultiGzDecoder::new(opened))
+    } else {
+        Box::new(opened)
+    };
     let parse = |(index, line): (usize, std::io::Result<String>)| {
         let number = index + 1;
         let line = line.unwrap_or_else(|error| panic!("{file}:{number}: {error}"));

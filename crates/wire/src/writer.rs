@@ -157,9 +157,9 @@ impl Writer {
     pub(crate) fn string_length(&mut self, length: Option<usize>, flexible: bool) -> Result<(), EncodeError> {
         let Some(length) = length else {
             if flexible {
-                self.u8(0)
+                self.u8(0);
             } else {
-                self.i16(-1)
+                self.i16(-1);
             }
             return Ok(());
         };
@@ -174,9 +174,9 @@ impl Writer {
     pub(crate) fn long_length(&mut self, length: Option<usize>, flexible: bool) -> Result<(), EncodeError> {
         let Some(length) = length else {
             if flexible {
-                self.u8(0)
+                self.u8(0);
             } else {
-                self.i32(-1)
+                self.i32(-1);
             }
             return Ok(());
         };

@@ -17,7 +17,7 @@ fn several<T>(random: &mut Rng, most: usize, mut one: impl FnMut(&mut Rng) -> T)
 
 fn text(random: &mut Rng) -> String {
     let length = random.usize(0..20);
-    (0..length).map(|_| random.choice(['a', '.', '-', '_', 'Z', '9', 'é', '主', '🦀']).unwrap()).collect()
+    (0..length).map(|_| random.choice(['a', '.', '-', '_', 'Z', '9', 'é', '主', '🦀']).expect("a choice")).collect()
 }
 
 /// Numbers at the edges more often than not.
@@ -90,7 +90,7 @@ fn response(random: &mut Rng, version: i16) -> FetchResponse {
 
 fn encode(response: &FetchResponse, version: i16) -> Bytes {
     let mut writer = Writer::new();
-    response.encode(&mut writer, version).unwrap();
+    response.encode(&mut writer, version).expect("what the version carries");
     writer.into_bytes()
 }
 
@@ -122,7 +122,7 @@ fn shown(partition: FetchedPartition<'_>) -> OfTopic {
 }
 
 fn assert_view_agrees(body: &Bytes, version: i16, structure: &FetchResponse) {
-    let view = FetchResponseView::parse(body.clone(), version).unwrap();
+    let view = FetchResponseView::parse(body.clone(), version).expect("what the structure reads");
     let count: usize = structure.responses.iter().map(|topic| topic.partitions.len()).sum();
     assert_eq!(view.partition_count(), count);
     assert_eq!(view.partitions().len(), count);
