@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ottla_wire::compression::Compression;
+use ottla_wire::guarded::any::Direction;
 use ottla_wire::records::RecordBatches;
 
 use crate::golden::{self, Line};
@@ -24,6 +25,7 @@ pub struct Seeds {
 pub fn all() -> Vec<Seeds> {
     let seeds = vec![
         messages(),
+        guarded(),
         fetch_responses(),
         record_batches(),
         batch_round_trips(),
@@ -44,6 +46,16 @@ fn messages() -> Seeds {
     };
     let inputs = golden::lines("wire_messages.jsonl.gz").iter().filter_map(input).collect();
     Seeds { property: "messages", inputs, check: untrusted_bytes::messages::check }
+}
+
+fn guarded() -> Seeds {
+    let input = |line: &Line| {
+        let direction = if line.text("dir") == "request" { Direction::Request } else { Direction::Response };
+        let (api_key, version) = (line.integer("key") as i16, line.integer("version") as i16);
+        untrusted_bytes::guarded::input(api_key, direction, version, &line.bytes("bytes"))
+    };
+    let inputs = golden::lines("wire_messages.jsonl.gz").iter().filter_map(input).collect();
+    Seeds { property: "guarded", inputs, check: untrusted_bytes::guarded::check }
 }
 
 fn fetch_responses() -> Seeds {

@@ -14,6 +14,7 @@ pub mod batch_round_trips;
 pub mod consumer_protocol;
 pub mod decompression;
 pub mod fetch_responses;
+pub mod guarded;
 pub mod messages;
 pub mod mutation;
 pub mod record_batches;
