@@ -139,7 +139,7 @@ fn xxh32(bytes: &[u8]) -> u32 {
 
 #[test]
 fn lz4_frames_with_linked_blocks_and_all_checksums_are_read() {
-    let content: Vec<u8> = (0..2000u32).map(|number| (number * number >> 3) as u8).collect();
+    let content: Vec<u8> = (0..2000u32).map(|number| ((number * number) >> 3) as u8).collect();
     let frame = lz4_frame(&content, &content[100..1900]);
     let expected = [&content[..], &content[100..1900]].concat();
     assert_eq!(decompress(Compression::Lz4, &frame, 1 << 20).unwrap(), expected);

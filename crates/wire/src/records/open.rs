@@ -159,10 +159,10 @@ impl<'b> Records<'b> {
 
     /// Ends the walk with the error at the position.
     #[inline(always)]
-    fn corrupt(&mut self, fault: RecordFault) -> Option<Result<Record<'b>, CorruptRecord>> {
+    fn corrupt(&mut self, fault: RecordFault) -> CorruptRecord {
         self.remaining = 0;
         // By value, as with every call that is left here: the walk's state shall be in registers.
-        Some(Err(corrupt(self.next_offset, self.behind, self.position, fault)))
+        corrupt(self.next_offset, self.behind, self.position, fault)
     }
 }
 
@@ -180,11 +180,11 @@ impl<'b> Iterator for Records<'b> {
         };
         let record = match record {
             Ok(record) => record,
-            Err(fault) => return self.corrupt(fault),
+            Err(fault) => return Some(Err(self.corrupt(fault))),
         };
         self.remaining -= 1;
         if self.remaining == 0 && self.position != self.bytes.len() {
-            return self.corrupt(RecordFault::TrailingBytes);
+            return Some(Err(self.corrupt(RecordFault::TrailingBytes)));
         }
         self.next_offset = record.offset.wrapping_add(1);
         Some(Ok(record))

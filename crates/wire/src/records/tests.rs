@@ -157,7 +157,7 @@ fn a_corrupt_record_says_where_it_is_and_where_to_go_on() {
     ] {
         let open = open(&only(bytes)).unwrap();
         let mut records = open.records();
-        assert_eq!(records.by_ref().take(good).filter(Result::is_ok).count(), good);
+        assert_eq!(records.by_ref().take(good).flatten().count(), good);
         let error = records.next().unwrap().unwrap_err();
         assert_eq!((error.fault, error.offset, error.next_offset), (fault, offset, 103));
         assert!(records.next().is_none(), "it ends after an error");
@@ -169,7 +169,7 @@ fn a_corrupt_record_says_where_it_is_and_where_to_go_on() {
 fn a_count_that_lies_reserves_nothing() {
     let open = open(&only(changed(bytes(Compression::None), RECORD_COUNT_AT, &i32::MAX.to_be_bytes()))).unwrap();
     assert_eq!(open.records().size_hint().0, 0);
-    assert_eq!(open.records().filter(Result::is_ok).count(), 3);
+    assert_eq!(open.records().flatten().count(), 3);
 }
 
 #[test]
