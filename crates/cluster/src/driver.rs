@@ -212,7 +212,6 @@ impl Driver {
     }
 }
 
-
 /// Asks the known brokers, the best first, and where none of them answers the bootstrap servers (KIP-899).
 async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask) -> Result<MetadataResponse, Error> {
     let request = request_for(&ask.topics, shared.config.allow_auto_create_topics);

@@ -26,7 +26,6 @@ use crate::{CloseCause, ConnectionConfig, HandshakeError};
 /// unless it would over any flexible one.
 const FIRST_VERSION: i16 = 3;
 
-
 /// The handshake of one connection.
 #[derive(Debug)]
 pub(crate) struct Handshake {

@@ -210,7 +210,8 @@ impl<T> InFlight<T> {
         let entries = self.waiting.iter().chain(sent.into_iter().flatten());
         let first = entries.map(|entry| entry.deadline).min();
         // While something is in flight without a deadline that counts, the connection is not idle.
-        first.unwrap_or(self.last_used + self.max_idle)
+        let none = if self.is_empty() { self.max_idle } else { LONGEST_TIMEOUT };
+        first.unwrap_or(self.last_used + none)
     }
 
     fn wake_when_idle(&mut self) {

@@ -141,6 +141,7 @@ fn time_without_ears_is_given_back_to_what_is_sent() {
     machine.submit(2, 40);
     machine.write(20);
     assert_eq!(machine.overdue(35), None, "the broker cannot be heard");
+    assert!(machine.in_flight.next_deadline() > machine.at(1_000_000), "nor is the connection idle");
     machine.in_flight.release(machine.at(50));
     assert_eq!(machine.in_flight.next_deadline(), machine.at(70), "both were deaf from when they were sent");
     assert_eq!(machine.overdue(69), None);
