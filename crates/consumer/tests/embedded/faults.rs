@@ -1,0 +1,160 @@
+//! Leaders that move, nodes that die, connections that break, brokers that refuse.
+
+use std::time::Duration;
+
+use ottla_broker::{Fault, Loss};
+use ottla_consumer::{Error, FetchError};
+use ottla_wire::{ApiKey, ErrorCode};
+
+use crate::setup::{LONG, Seen, Setup, partition, read};
+
+#[tokio::test(start_paused = true)]
+async fn a_moving_leader_is_followed() {
+    for hints in [true, false] {
+        let setup = Setup::start_with(3, 3, |builder| builder.leader_hints(hints)).await;
+        let mut consumer = setup.consumer().build().unwrap();
+        consumer.assign_topic("topic").await.unwrap();
+        let mut seen = Seen::default();
+        let nodes: Vec<_> = setup.embedded.nodes().collect();
+        for round in 0..12 {
+            for index in 0..3 {
+                setup.embedded.move_leader("topic", index, nodes[(round + index as usize) % 3]).await.unwrap();
+                setup.append(index, 5).await;
+            }
+            while seen.count() < (round + 1) * 15 {
+                let batches = consumer.poll(Duration::from_secs(10)).await.unwrap();
+                assert!(!batches.is_empty(), "round {round}: nothing in 10 s, after {seen:?}");
+                seen.take(&batches);
+            }
+        }
+        seen.assert_complete(3, 60);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_node_costs_no_record() {
+    let setup = Setup::start(3, 3).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign_topic("topic").await.unwrap();
+    for index in 0..3 {
+        setup.append(index, 5).await;
+    }
+    let mut seen = read(&mut consumer, 15).await;
+    let victim = setup.embedded.describe_partition("topic", 0).await.unwrap().leader.unwrap();
+    setup.embedded.kill_node(victim, Loss::Nothing).await.unwrap();
+    for index in 0..3 {
+        setup.append(index, 5).await;
+    }
+    while seen.count() < 30 {
+        let batches = consumer.poll(LONG).await.unwrap();
+        assert!(!batches.is_empty());
+        seen.take(&batches);
+    }
+    seen.assert_complete(3, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_connections_cost_no_record() {
+    let setup = Setup::start(1, 2).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign_topic("topic").await.unwrap();
+    let mut seen = Seen::default();
+    for round in 0..10 {
+        let fault = Fault::close_connection().on_api(ApiKey::Fetch);
+        setup.embedded.faults().inject(if round % 2 == 0 { fault } else { fault.after_handling() });
+        setup.append(0, 3).await;
+        setup.append(1, 3).await;
+        while seen.count() < (round + 1) * 6 {
+            let batches = consumer.poll(Duration::from_secs(10)).await.unwrap();
+            assert!(!batches.is_empty(), "nothing in 10 s");
+            seen.take(&batches);
+        }
+    }
+    seen.assert_complete(2, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_away_by_itself_is_waited_for_without_a_word() {
+    let codes = [
+        ErrorCode::NotLeaderOrFollower,
+        ErrorCode::FencedLeaderEpoch,
+        ErrorCode::UnknownLeaderEpoch,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::UnknownTopicId,
+        ErrorCode::InconsistentTopicId,
+        ErrorCode::OffsetNotAvailable,
+        ErrorCode::KafkaStorageError,
+        ErrorCode::LeaderNotAvailable,
+        ErrorCode::ReplicaNotAvailable,
+        ErrorCode::Unknown(9999),
+    ];
+    for code in codes {
+        for api in [ApiKey::Fetch, ApiKey::ListOffsets] {
+            let setup = Setup::start(1, 2).await;
+            setup.append(0, 3).await;
+            setup.append(1, 3).await;
+            setup.embedded.faults().inject(Fault::error(code).on_api(api).on_partition("topic", 0).times(8));
+            let mut consumer = setup.consumer().build().unwrap();
+            consumer.assign_topic("topic").await.unwrap();
+            read(&mut consumer, 6).await.assert_complete(2, 3);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_is_told_with_its_partition_while_the_others_go_on() {
+    for api in [ApiKey::Fetch, ApiKey::ListOffsets] {
+        let setup = Setup::start(1, 2).await;
+        setup.append(0, 3).await;
+        setup.append(1, 3).await;
+        let denied = Fault::error(ErrorCode::TopicAuthorizationFailed).on_api(api).on_partition("topic", 0);
+        let denied = setup.embedded.faults().inject(denied.always());
+        let mut consumer = setup.consumer().build().unwrap();
+        consumer.assign_topic("topic").await.unwrap();
+        let (mut seen, mut errors) = (Seen::default(), 0);
+        while errors < 3 || seen.count() < 3 {
+            match consumer.poll(LONG).await {
+                Ok(batches) => seen.take(&batches),
+                Err(error) => {
+                    assert_eq!(error.error_code(), Some(ErrorCode::TopicAuthorizationFailed));
+                    assert_eq!(error.partition(), Some(&partition(0)), "{error}");
+                    errors += 1;
+                }
+            }
+        }
+        assert_eq!(seen.0.keys().copied().collect::<Vec<_>>(), [1]);
+        setup.embedded.faults().withdraw(denied);
+        while seen.count() < 6 {
+            if let Ok(batches) = consumer.poll(LONG).await {
+                seen.take(&batches);
+            }
+        }
+        seen.assert_complete(2, 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_consumer_says_so() {
+    let setup = Setup::start(1, 1).await;
+    let consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let handle = consumer.handle();
+    consumer.close().await;
+    let error = handle.assign([partition(0)]).unwrap_err();
+    assert!(matches!(error, Error::Fetch(FetchError::Closed)), "{error}");
+    assert!(error.is_fatal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_leaves_no_connection_of_its_own_behind() {
+    let setup = Setup::start(1, 2).await;
+    let address = setup.embedded.address(setup.embedded.nodes().next().unwrap()).unwrap().clone();
+    setup.append(0, 3).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    read(&mut consumer, 3).await;
+    let open = setup.network.open_connections(&address);
+    consumer.close().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(setup.network.open_connections(&address) < open, "the fetch connection outlived its consumer");
+}

@@ -1,0 +1,113 @@
+//! The one bound on memory.
+
+use std::time::Duration;
+
+use ottla_consumer::{Error, FetchError};
+use ottla_wire::compression::{Compression, Compressor};
+use ottla_wire::records::{BatchBuilder, ProducerState};
+
+use crate::setup::{LONG, Setup, partition};
+
+const BOUND: usize = 256 * 1024;
+
+fn large_batch(bytes: usize, compression: Compression) -> bytes::Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.append(0, None, Some(&vec![b'x'; bytes]), []).unwrap();
+    builder.build(&mut Compressor::new(compression), ProducerState::default()).unwrap()
+}
+
+/// A topic of so many partitions with twenty batches of 20,000 bytes in each.
+async fn filled(nodes: i32, partitions: i32) -> Setup {
+    let setup = Setup::start(nodes, partitions).await;
+    for index in 0..partitions {
+        for _ in 0..20 {
+            setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+        }
+    }
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_application_keeps_the_bound_and_loses_nothing() {
+    let setup = filled(3, 6).await;
+    let consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).max_poll_bytes(30_000);
+    let mut consumer = consumer.build().unwrap();
+    consumer.assign_topic("topic").await.unwrap();
+    let (mut records, mut most) = (0, 0);
+    while records < 120 {
+        let batches = consumer.poll(LONG).await.unwrap();
+        records += batches.record_count();
+        // All that can come has come when nothing has happened for so long.
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            most = most.max(consumer.buffered_bytes());
+            assert!(consumer.buffered_bytes() <= BOUND, "{} bytes", consumer.buffered_bytes());
+        }
+    }
+    assert_eq!(records, 120);
+    assert!(most > BOUND / 2, "only {most} bytes were ever buffered");
+    assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
+    assert_eq!(consumer.buffered_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_larger_than_the_bound_gets_through_alone() {
+    let setup = Setup::start(3, 3).await;
+    for index in 0..3 {
+        setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+        setup.append_bytes(index, large_batch(900_000, Compression::None), 1).await;
+        setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
+    consumer.assign_topic("topic").await.unwrap();
+    let mut sizes = Vec::new();
+    while sizes.len() < 9 {
+        for batch in &consumer.poll(LONG).await.unwrap() {
+            sizes.extend(batch.records().map(|record| record.unwrap().value().unwrap().len()));
+        }
+    }
+    sizes.sort_unstable();
+    assert_eq!(sizes, [[20_000; 3], [20_000; 3], [900_000; 3]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_holds_all_the_memory_is_told() {
+    let setup = filled(1, 1).await;
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let mut held = Vec::new();
+    let error = loop {
+        match consumer.poll(LONG).await {
+            Ok(batches) => {
+                assert!(!batches.is_empty(), "poll stalled");
+                held.push(batches);
+            }
+            Err(error) => break error,
+        }
+    };
+    let Error::Fetch(FetchError::BufferHeld { held_bytes, bound_bytes }) = error else { panic!("{error}") };
+    assert_eq!(bound_bytes, BOUND);
+    assert!(held_bytes > BOUND / 2 && held_bytes <= BOUND, "{held_bytes} bytes");
+    let before: usize = held.iter().map(ottla_consumer::Batches::record_count).sum();
+    held.clear();
+    let mut after = 0;
+    while before + after < 20 {
+        let batches = consumer.poll(LONG).await.unwrap();
+        after += batches.record_count();
+    }
+    assert_eq!(before + after, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_batches_decompress_to_counts() {
+    let setup = Setup::start(1, 1).await;
+    for _ in 0..10 {
+        setup.append_bytes(0, large_batch(100_000, Compression::Zstd), 1).await;
+    }
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let batches = consumer.poll(LONG).await.unwrap();
+    assert!(consumer.buffered_bytes() >= batches.len() * 100_000);
+    drop(batches);
+    assert!(consumer.buffered_bytes() < 100_000);
+}
