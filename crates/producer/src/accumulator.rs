@@ -56,6 +56,8 @@ pub(crate) struct Accumulator {
     next_batch: BatchId,
     next_expiry: Option<Instant>,
     memory_waiters: usize,
+    /// The sender is to be woken by the next append, for what became ready on the way.
+    wake_sender: bool,
     closed: bool,
 }
 
@@ -132,6 +134,7 @@ impl Accumulator {
             next_batch: BatchId::default(),
             next_expiry: None,
             memory_waiters: 0,
+            wake_sender: false,
             closed: false,
         }
     }
@@ -193,13 +196,17 @@ impl Accumulator {
         let place = *self.by_name.get(record.topic()).ok_or(NotAppended::UnknownTopic)?;
         let topic = self.topics.get_mut(place).ok_or(NotAppended::UnknownTopic)?;
         let record_bytes = Batch::record_bytes_bound(record);
-        let partition_number = topic.choose(target, &mut self.rng, record_bytes, self.batch_size)?;
+        let (partition_number, served) = topic.choose(target, &mut self.rng, record_bytes, self.batch_size)?;
+        if let Some(partition) = served {
+            self.served(PartitionKey { topic: place, partition });
+        }
+
+        let topic = self.topics.get_mut(place).ok_or(NotAppended::UnknownTopic)?;
         let partition_count = topic.partition_count();
         let no_such = NotAppended::NoSuchPartition { partition: partition_number, partition_count };
         let partition =
             usize::try_from(partition_number).ok().and_then(|p| topic.partitions.get_mut(p)).ok_or(no_such)?;
         let key = PartitionKey { topic: place, partition: partition_number };
-
         let fits = partition.batches.back().is_some_and(|batch| batch.has_room(record_bytes));
         if !fits {
             let needed = self.batch_size.max(Batch::OVERHEAD_BYTES + record_bytes);
@@ -221,8 +228,19 @@ impl Accumulator {
         if target == Target::Sticky {
             topic.sticky.appended(record_bytes, full, self.batch_size);
         }
-        let wake_sender = self.advance(key, created, full);
+        let wake_sender = self.advance(key, created, full) | std::mem::take(&mut self.wake_sender);
         Ok(Appended { completion, index, wake_sender })
+    }
+
+    /// The topic sticks to another partition now: this one's last batch is as full as it will get.
+    fn served(&mut self, key: PartitionKey) {
+        let Some(partition) = self.partition_mut(key) else { return };
+        if let Some(batch) = partition.batches.back_mut() {
+            batch.flush();
+        }
+        if matches!(partition.stage, Stage::Lingering { .. }) && self.announce(key) {
+            self.wake_sender = true;
+        }
     }
 
     /// Moves a partition on after an append; tells whether the sender needs to know.
@@ -376,26 +394,29 @@ impl Topic {
         i32::try_from(self.partitions.len()).unwrap_or(i32::MAX)
     }
 
-    /// The partition for a record of at most so many bytes.
+    /// The partition for a record of at most so many bytes, and the one that the topic stuck to until now, where that
+    /// has had its share.
     fn choose(
         &mut self,
         target: Target,
         rng: &mut Rng,
         record_bytes: usize,
         batch_size: usize,
-    ) -> Result<i32, NotAppended> {
+    ) -> Result<(i32, Option<i32>), NotAppended> {
         let count = self.partition_count();
+        let alone = |partition: Option<i32>| partition.map(|it| (it, None)).ok_or(NotAppended::UnknownTopic);
         match target {
-            Target::Named(partition) => Ok(partition),
-            Target::KeyHash(hash) => partition_for_hash(hash, count).ok_or(NotAppended::UnknownTopic),
+            Target::Named(partition) => Ok((partition, None)),
+            Target::KeyHash(hash) => alone(partition_for_hash(hash, count)),
             Target::Sticky => {
                 let partition = self.stick(rng).ok_or(NotAppended::UnknownTopic)?;
                 let closes = self.last_batch(partition).is_some_and(|batch| !batch.has_room(record_bytes));
                 if closes && self.sticky.is_served(record_bytes, batch_size) {
                     self.sticky.redraw();
-                    return self.stick(rng).ok_or(NotAppended::UnknownTopic);
+                    let next = self.stick(rng).ok_or(NotAppended::UnknownTopic)?;
+                    return Ok((next, Some(partition)));
                 }
-                Ok(partition)
+                Ok((partition, None))
             }
         }
     }
