@@ -19,7 +19,7 @@ impl Backoff {
     /// From `initial` up to `max`, with jitter from `random`.
     pub fn new(initial: Duration, max: Duration, random: Rng) -> Self {
         // Delays are added to clocks: no sum may overflow.
-        let longest = Duration::from_secs(24 * 3600);
+        let longest = Duration::from_hours(24);
         let initial = initial.min(longest);
         Self { initial, max: max.min(longest).max(initial), random }
     }
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn the_longest_durations_do_not_overflow() {
-        let century = Duration::from_secs(100 * 365 * 24 * 3600);
+        let century = Duration::from_hours(100 * 365 * 24);
         let mut backoff = Backoff::new(century, century, Rng::with_seed(1));
-        assert!(within_jitter(backoff.next_delay(u32::MAX), Duration::from_secs(24 * 3600)), "at most a day");
+        assert!(within_jitter(backoff.next_delay(u32::MAX), Duration::from_hours(24)), "at most a day");
     }
 }

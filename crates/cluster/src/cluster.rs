@@ -450,3 +450,6 @@ impl ClusterConfig {
         config
     }
 }
+
+#[cfg(test)]
+mod tests;

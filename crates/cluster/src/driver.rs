@@ -282,4 +282,4 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 /// The longest time limit that is honoured: longer ones are cut, so that no sum with a clock overflows.
-pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);

@@ -82,3 +82,84 @@ impl Reachability {
         candidates.iter().min_by_key(at).map(|candidate| candidate.node)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const FIRST: NodeId = NodeId(1);
+    const SECOND: NodeId = NodeId(2);
+    const THIRD: NodeId = NodeId(3);
+
+    fn reachability(seed: u64) -> Reachability {
+        let (initial, max) = (Duration::from_millis(50), Duration::from_secs(1));
+        Reachability::new(Backoff::new(initial, max, Rng::with_seed(seed)), Rng::with_seed(seed))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "any origin will do: the machine reads no clock")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn unconnected(node: NodeId) -> Candidate {
+        Candidate { node, load: None }
+    }
+
+    fn connected(node: NodeId, load: usize) -> Candidate {
+        Candidate { node, load: Some(load) }
+    }
+
+    #[test]
+    fn each_failure_holds_off_longer_and_a_success_forgets() {
+        let (now, mut nodes) = (start(), reachability(1));
+        assert_eq!(nodes.connect_at(now, FIRST), None);
+        let mut delays = Vec::new();
+        for _ in 0..8 {
+            nodes.handle_failed(now, FIRST);
+            delays.push(nodes.connect_at(now, FIRST).unwrap() - now);
+        }
+        assert!(delays[..5].is_sorted(), "{delays:?}");
+        assert!(delays.iter().all(|delay| *delay <= Duration::from_millis(1200)), "{delays:?}");
+        let last = now + delays[7];
+        assert_eq!(nodes.connect_at(last - Duration::from_millis(1), FIRST), Some(last));
+        assert_eq!(nodes.connect_at(last, FIRST), None);
+        nodes.handle_connected(FIRST);
+        assert_eq!(nodes.connect_at(now, FIRST), None);
+    }
+
+    #[test]
+    fn connected_and_idle_nodes_come_first() {
+        let mut nodes = reachability(1);
+        let candidates = [unconnected(FIRST), connected(SECOND, 3), connected(THIRD, 0)];
+        assert_eq!(nodes.in_order(start(), &candidates), [THIRD, SECOND, FIRST]);
+    }
+
+    #[test]
+    fn a_failed_node_is_left_out_until_its_back_off_ends_and_then_comes_last() {
+        let (now, mut nodes) = (start(), reachability(1));
+        let candidates = [unconnected(FIRST), unconnected(SECOND)];
+        nodes.handle_failed(now, FIRST);
+        assert_eq!(nodes.in_order(now, &candidates), [SECOND]);
+        assert_eq!(nodes.in_order(now + Duration::from_secs(1), &candidates), [SECOND, FIRST]);
+        nodes.handle_failed(now + Duration::from_secs(5), SECOND);
+        assert_eq!(nodes.first_to_wait_for(&candidates), Some(FIRST));
+    }
+
+    #[test]
+    fn equal_nodes_come_in_an_order_that_the_seed_decides() {
+        let candidates: Vec<_> = (0..20).map(|node| unconnected(NodeId(node))).collect();
+        let order = |seed| reachability(seed).in_order(start(), &candidates);
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+    }
+
+    #[test]
+    fn nodes_that_have_left_are_forgotten() {
+        let (now, mut nodes) = (start(), reachability(1));
+        nodes.handle_failed(now, FIRST);
+        nodes.retain(|node| node != FIRST);
+        assert_eq!(nodes.connect_at(now, FIRST), None);
+    }
+}

@@ -209,5 +209,8 @@ impl Ask {
 
 /// Durations of the configuration are added to clocks: no sum may overflow.
 fn cap(duration: Duration) -> Duration {
-    duration.min(Duration::from_secs(365 * 24 * 3600))
+    duration.min(Duration::from_hours(365 * 24))
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,7 +45,7 @@ impl Default for ConnectionConfig {
             connection_setup_timeout: Duration::from_secs(30),
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             max_in_flight_requests: 5,
-            connections_max_idle: Duration::from_secs(9 * 60),
+            connections_max_idle: Duration::from_mins(9),
             response_buffers: None,
         }
     }

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The longest time limit that is honoured: longer ones are cut, so that no sum with a clock overflows.
-pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const LONGEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);
 
 /// Requests of type `T`, from submission to answer.
 #[derive(Debug)]

@@ -276,7 +276,7 @@ async fn a_request_withdrawn_while_it_waits_is_never_written() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_closes_after_its_last_use() {
-    let idle = Duration::from_secs(9 * 60);
+    let idle = Duration::from_mins(9);
     let (_network, connection, mut peer) = open(ConnectionConfig::default()).await;
     tokio::time::sleep(SECOND * 100).await;
     let (answer, ()) = tokio::join!(connection.send(&find(), SECOND), peer.answer_next(1));

@@ -3,6 +3,9 @@ use ottla_wire::{RequestHeader, encode_response};
 
 use super::*;
 
+/// An API and its versions.
+type Listed = (ApiKey, i16, i16);
+
 fn handshake() -> Handshake {
     Handshake::new(&ConnectionConfig::default().client_id("me").client_software("my lib!", "1.0+x"))
 }
@@ -59,7 +62,7 @@ fn a_broker_that_speaks_version_3_is_ready_at_once() {
 #[test]
 fn an_unsupported_version_is_followed_by_the_highest_that_is_listed() {
     // What is listed, and what is asked next.
-    let table: [(&[(ApiKey, i16, i16)], i16); 5] = [
+    let table: [(&[Listed], i16); 5] = [
         (&[(ApiKey::ApiVersions, 0, 2)], 2),
         (&[(ApiKey::ApiVersions, 0, 1), (ApiKey::Fetch, 0, 11)], 1),
         (&[], 0),

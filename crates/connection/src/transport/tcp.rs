@@ -25,7 +25,7 @@ pub struct TcpConnector {
 impl TcpConnector {
     /// With a connect timeout of 10 s an address and keep-alive probes after 60 s of silence.
     pub fn new() -> Self {
-        Self { connect_timeout: Duration::from_secs(10), keep_alive: Some(Duration::from_secs(60)) }
+        Self { connect_timeout: Duration::from_secs(10), keep_alive: Some(Duration::from_mins(1)) }
     }
 
     /// How long each address may take to connect. Kafka's `socket.connection.setup.timeout.ms`; 10 s by default.
