@@ -22,7 +22,7 @@ use ottla_wire::{DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPart
 
 use crate::aborted::AbortedTransactions;
 use crate::buffered::{Answered, Entry, Failure};
-use crate::plan::{Fetch, Lane};
+use crate::plan::Fetch;
 use crate::position::Phase;
 use crate::state::State;
 use crate::{Error, IsolationLevel};
@@ -93,10 +93,11 @@ impl Part {
         let mut part = Self {
             asked,
             error_code: data.error_code,
-            leader: data.current_leader.leader_id.known().map(|node| Leader {
-                node,
-                epoch: data.current_leader.leader_epoch.known(),
-            }),
+            leader: data
+                .current_leader
+                .leader_id
+                .known()
+                .map(|node| Leader { node, epoch: data.current_leader.leader_epoch.known() }),
             high_watermark: data.high_watermark,
             last_stable_offset: data.last_stable_offset,
             log_start_offset: data.log_start_offset,
@@ -215,9 +216,6 @@ impl State {
             broker.not_before = (!answer.throttle_time.is_zero()).then(|| now + answer.throttle_time);
             let (idle, served): (Vec<_>, Vec<_>) =
                 broker.order.drain(..).partition(|place| !brought.get(*place).copied().unwrap_or_default());
-            if !served.is_empty() && fetch.lane == Lane::Main {
-                broker.turnaround = now.saturating_duration_since(fetch.sent_at);
-            }
             broker.order = idle;
             broker.order.extend(served);
         }
@@ -255,7 +253,12 @@ impl State {
         };
         if let Some(corrupt) = part.corrupt {
             let (offset, next_offset) = (part.next_offset, corrupt.next_offset);
-            self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault }, now);
+            self.fail(
+                place,
+                generation,
+                Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault },
+                now,
+            );
         } else if !moved && part.received_bytes > 0 {
             self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
         } else if !moved && let Some(partition) = self.partition_mut(place) {

@@ -46,6 +46,17 @@ struct Memory {
     waiting: VecDeque<Waiting>,
 }
 
+/// What the memory is used for, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// All that is handed out.
+    pub(crate) used: usize,
+    /// Of these, what answers are being read into.
+    pub(crate) reading: usize,
+    /// Whether an answer waits for memory.
+    pub(crate) is_waited_for: bool,
+}
+
 #[derive(Debug)]
 struct Waiting {
     length: usize,
@@ -71,10 +82,10 @@ impl BufferPool {
         self.shared.memory().used
     }
 
-    /// Of these, the bytes that no answer is being read into.
-    pub(crate) fn held(&self) -> usize {
+    /// What the memory is used for.
+    pub(crate) fn usage(&self) -> Usage {
         let memory = self.shared.memory();
-        memory.used.saturating_sub(memory.reading)
+        Usage { used: memory.used, reading: memory.reading, is_waited_for: !memory.waiting.is_empty() }
     }
 
     /// Completes when memory is given back after this call.
@@ -159,7 +170,10 @@ impl Shared {
             let Some(Waiting { length, ready }) = memory.waiting.pop_front() else { break };
             if !ready.is_closed() {
                 let memory = memory.take(length);
-                served.push((ready, PooledBuffer { memory, length, purpose: Purpose::Reading, shared: Arc::clone(self) }));
+                served.push((
+                    ready,
+                    PooledBuffer { memory, length, purpose: Purpose::Reading, shared: Arc::clone(self) },
+                ));
             }
         }
         drop(memory);
@@ -321,7 +335,7 @@ mod tests {
         drop(first);
         let large = poll_once(&mut large).unwrap();
         assert!(poll_once(&mut small).is_none());
-        assert!(!pool.shared.memory().waiting.is_empty());
+        assert!(pool.usage().is_waited_for);
         drop(large);
         assert!(poll_once(&mut small).is_some());
     }

@@ -43,9 +43,16 @@ pub(crate) enum Failure {
 #[derive(Debug)]
 pub(crate) enum Entry {
     Answered(Answered),
-    Failed { place: usize, generation: u64, failure: Failure },
+    Failed {
+        place: usize,
+        generation: u64,
+        failure: Failure,
+    },
     /// Fetching from a broker failed.
-    BrokerFailed { node: ottla_wire::NodeId, error: Error },
+    BrokerFailed {
+        node: ottla_wire::NodeId,
+        error: Error,
+    },
 }
 
 impl Entry {

@@ -112,7 +112,8 @@ impl Work {
         state.ask_for_leaders(now);
         let lookups = state.next_lookups(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
-        let work = Self { stale_topics, lookups, nodes: state.nodes().collect(), deadline: state.next_lookup_deadline() };
+        let work =
+            Self { stale_topics, lookups, nodes: state.nodes().collect(), deadline: state.next_lookup_deadline() };
         let is_tellable = !state.buffered.is_empty();
         drop(state);
         if is_tellable {
@@ -203,8 +204,11 @@ impl Sent<'_> {
         let Some(fetch) = self.fetch.take() else { return };
         let read = answer.and_then(|response| {
             let version = response.version;
-            answer::read(&fetch, self.shared.isolation, response)
-                .map_err(|source| Error::Decode { node: fetch.node, version, source })
+            answer::read(&fetch, self.shared.isolation, response).map_err(|source| Error::Decode {
+                node: fetch.node,
+                version,
+                source,
+            })
         });
         match read {
             Ok(answer) => {

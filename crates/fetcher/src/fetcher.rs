@@ -117,11 +117,10 @@ impl Fetcher {
             let start = Instant::now();
             let deadline = *deadline.get_or_insert_with(|| start + timeout.min(LONGEST_WAIT));
             let check_at = *starved_at.get_or_insert_with(|| deadline.min(start + BUFFER_HELD_AFTER));
-            if start >= check_at && self.is_starved() {
-                return Err(Error::BufferHeld {
-                    held_bytes: shared.pool.used(),
-                    bound_bytes: self.fetch_buffer_max_bytes,
-                });
+            if start >= check_at
+                && let Some(held_bytes) = self.starving_bytes()
+            {
+                return Err(Error::BufferHeld { held_bytes, bound_bytes: self.fetch_buffer_max_bytes });
             }
             if start >= deadline {
                 return Ok(Batches::default());
@@ -141,36 +140,36 @@ impl Fetcher {
     fn take(&mut self) -> Result<Option<Batches>, Error> {
         let shared = &self.handle.shared;
         loop {
-            let taken = shared.state().take(self.max_poll_bytes);
+            let taken = {
+                let mut state = shared.state();
+                let taken = state.take(self.max_poll_bytes);
+                shared.tell_news(&mut state);
+                taken
+            };
             let entries = match taken {
                 Taken::Nothing => return Ok(None),
-                Taken::Failure(error) => {
-                    // It is tried again, as soon as that is due.
-                    shared.changed.notify_waiters();
-                    return Err(error);
-                }
+                Taken::Failure(error) => return Err(error),
                 Taken::Entries(entries) => entries,
             };
             let opened = self.opener.open(entries);
-            let is_news = !opened.faults.is_empty();
-            let batches = shared.state().hand_out(opened, now());
-            if is_news {
-                shared.changed.notify_waiters();
-            }
+            let mut state = shared.state();
+            let batches = state.hand_out(opened, now());
+            shared.tell_news(&mut state);
             if !batches.is_empty() {
                 return Ok(Some(batches));
             }
             // All of it was passed over: control batches, aborted transactions.
-            shared.begin_poll();
+            state.begin_poll(now());
         }
     }
 
-    /// Whether what the application holds leaves no memory to fetch into.
-    fn is_starved(&self) -> bool {
+    /// What the application holds, if that leaves no memory to fetch into.
+    fn starving_bytes(&self) -> Option<usize> {
         let shared = &self.handle.shared;
         let state = shared.state();
-        let held = shared.pool.held();
-        state.buffered.is_empty() && state.budget.is_exhausted(held) && state.nodes().next().is_some()
+        let usage = shared.pool.usage();
+        let is_starving = usage.reading == 0 && (usage.is_waited_for || state.budget.is_exhausted(usage.used));
+        (state.buffered.is_empty() && usage.used > 0 && is_starving).then_some(usage.used)
     }
 
     /// Ends the tasks, and waits until they have ended. Requests in flight are left to their connections.
@@ -201,10 +200,7 @@ impl Drop for Fetcher {
 impl FetcherHandle {
     /// Replaces the assignment. A partition that was assigned already goes on where it is, unless a start is given;
     /// a new one begins where `start` says, or `auto.offset.reset`.
-    pub fn assign(
-        &self,
-        partitions: impl IntoIterator<Item = (TopicPartition, Option<StartAt>)>,
-    ) -> Result<(), Error> {
+    pub fn assign(&self, partitions: impl IntoIterator<Item = (TopicPartition, Option<StartAt>)>) -> Result<(), Error> {
         let assignment: BTreeMap<_, _> = partitions.into_iter().collect();
         for (name, start) in &assignment {
             if let Some(StartAt::Offset(offset)) = start
@@ -393,6 +389,12 @@ impl Shared {
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_news(&self, state: &mut State) {
+        if std::mem::take(&mut state.is_news) {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Returns whether there is nothing to hand out.

@@ -74,6 +74,8 @@ impl State {
         let (policy, new_generation) = (self.config.auto_offset_reset, self.new_generation());
         let partition = self.current(place, generation)?;
         partition.untold = false;
+        self.is_news = true;
+        let partition = self.current(place, generation)?;
         match failure {
             Failure::Tell(error) => Some(error),
             Failure::OutOfRange => {
@@ -113,6 +115,7 @@ impl State {
         let Some(partition) = self.current(place, generation) else { return };
         partition.rewind(offset);
         let partition = partition.name.clone();
+        self.is_news = true;
         self.buffered.discard(place);
         self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: fault }, now);
     }

@@ -67,10 +67,7 @@ pub(crate) fn group(
         let topics = &mut request.request.topics;
         match topics.last_mut().filter(|topic| *topic.name == *name.topic) {
             Some(topic) => topic.partitions.push(partition),
-            None => topics.push(ListOffsetsTopic {
-                name: name.topic.as_ref().to_owned(),
-                partitions: vec![partition],
-            }),
+            None => topics.push(ListOffsetsTopic { name: name.topic.as_ref().to_owned(), partitions: vec![partition] }),
         }
         request.wanted.insert(name, lookup);
     }

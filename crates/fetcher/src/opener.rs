@@ -99,7 +99,11 @@ impl Opener {
             } else {
                 match self.open_batch(&batch) {
                     Ok(open) => {
-                        if open.buffer().is_empty() { None } else { Some(open) }
+                        if open.buffer().is_empty() {
+                            None
+                        } else {
+                            Some(open)
+                        }
                     }
                     Err(fault) => {
                         opened.faults.push(answered.fault(Some(batch.next_offset()), fault));

@@ -5,8 +5,7 @@
 //! meanwhile goes by the lane *aside*, with waits of [`ASIDE_WAIT`], and joins the main lane when that has been
 //! answered. So such a partition waits for [`ASIDE_AFTER`] and [`ASIDE_WAIT`] at most, and not for another's long poll.
 //!
-//! While records flow, the main lane is answered at once and the lane aside is not used: it waits until a main fetch
-//! has taken longer than the last one that brought records.
+//! While records flow, the main lane is answered at once and the lane aside is not used.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,6 @@ pub(crate) struct Fetch {
     /// Its partitions, in the request's order.
     pub(crate) asked: Vec<Asked>,
     pub(crate) granted: usize,
-    pub(crate) sent_at: Instant,
     pub(crate) max_wait: Duration,
 }
 
@@ -72,7 +70,9 @@ impl State {
             Lane::Main => self.config.fetch_max_wait,
             Lane::Aside => match broker.wait_aside(now, self.config.fetch_max_wait) {
                 Ok(max_wait) => max_wait,
-                Err(until) => return if self.due(node, now).is_ok() { NextFetch::Wait(until) } else { NextFetch::Wait(None) },
+                Err(until) => {
+                    return if self.due(node, now).is_ok() { NextFetch::Wait(until) } else { NextFetch::Wait(None) };
+                }
             },
         };
         let due = match self.due(node, now) {
@@ -151,7 +151,7 @@ impl State {
             topics,
             ..FetchRequest::default()
         };
-        Fetch { id, node, lane, request, asked, granted, sent_at: now, max_wait }
+        Fetch { id, node, lane, request, asked, granted, max_wait }
     }
 
     /// A Fetch is no longer in flight.
@@ -168,12 +168,12 @@ impl Broker {
     fn wait_aside(&self, now: Instant, fetch_max_wait: Duration) -> Result<Duration, Option<Instant>> {
         // With nothing in flight, whatever is to be fetched goes by the main lane.
         let Some(sent_at) = self.sent_at[Lane::Main as usize] else { return Err(None) };
-        let parked_at = sent_at + ASIDE_AFTER.max(self.turnaround * 2).min(ASIDE_AFTER_AT_MOST);
+        let parked_at = sent_at + ASIDE_AFTER;
         if now < parked_at {
             return Err(Some(parked_at));
         }
         let back_at = sent_at + fetch_max_wait;
-        let overdue_at = back_at + ASIDE_AFTER_AT_MOST;
+        let overdue_at = back_at + OVERDUE_AFTER;
         if now >= overdue_at {
             return Ok(ASIDE_WAIT); // the broker is slow by that lane
         }
@@ -185,10 +185,9 @@ impl Broker {
     }
 }
 
-/// How long a main fetch must have been out before it is taken to be parked at the broker. Twice the time that the last
-/// one with records took, if that is more.
+/// How long a main fetch must have been out before it is taken to be parked at the broker.
 const ASIDE_AFTER: Duration = Duration::from_millis(5);
-/// The most that the above may become.
-const ASIDE_AFTER_AT_MOST: Duration = Duration::from_millis(100);
 /// How long a fetch by the lane aside waits at the broker: others may come to need that lane.
 const ASIDE_WAIT: Duration = Duration::from_millis(25);
+/// How long after its time a main fetch is still taken to be about to come back.
+const OVERDUE_AFTER: Duration = Duration::from_millis(30);

@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) handed_out: HandedOut,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
+    /// Whether a poll has changed what the tasks have to do.
+    pub(crate) is_news: bool,
     backoff: Backoff,
     generations: u64,
 }
@@ -43,8 +45,6 @@ pub(crate) struct Broker {
     pub(crate) order: Vec<usize>,
     /// When the fetch in flight left, by lane.
     pub(crate) sent_at: [Option<Instant>; 2],
-    /// How long the last answer with records took.
-    pub(crate) turnaround: Duration,
     /// Nothing is sent before: it failed, or said that it throttles.
     pub(crate) not_before: Option<Instant>,
     /// How many fetches have failed in a row.
@@ -65,6 +65,7 @@ impl State {
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
             stale_topics: BTreeSet::new(),
+            is_news: false,
             backoff,
             generations: 0,
         }
