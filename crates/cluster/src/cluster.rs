@@ -348,14 +348,12 @@ impl Cluster {
         let (reply, answer) = oneshot::channel();
         let refresh = Command::Refresh { topics, reply: Some(reply) };
         self.inner.commands.send(refresh).map_err(|_| Error::Closed)?;
-        match tokio::time::timeout_at(deadline, answer).await {
-            Ok(answer) => answer.map_err(|_| Error::Closed)?,
-            Err(_) => {
-                let source = self.inner.shared.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let timeout = self.config().default_api_timeout;
-                Err(Error::TimedOut { attempted: "asking for metadata", timeout, source })
-            }
+        if let Ok(answer) = tokio::time::timeout_at(deadline, answer).await {
+            return answer.map_err(|_| Error::Closed)?;
         }
+        let source = self.inner.shared.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let timeout = self.config().default_api_timeout;
+        Err(Error::TimedOut { attempted: "asking for metadata", timeout, source })
     }
 
     async fn broker(&self, node: NodeId) -> Result<Broker, Error> {
@@ -446,7 +444,7 @@ impl ClusterConfig {
             .max_frame_bytes(self.max_frame_bytes)
             .max_in_flight_requests(self.max_in_flight_requests)
             .connections_max_idle(self.connections_max_idle);
-        config.client_id = self.client_id.clone();
+        config.client_id.clone_from(&self.client_id);
         config
     }
 }

@@ -259,7 +259,7 @@ fn request_for(topics: &Topics, allow_auto_create_topics: bool) -> MetadataReque
     let request = match topics {
         Topics::All => MetadataRequest::all_topics(),
         Topics::None => MetadataRequest::of_names(std::iter::empty::<String>()),
-        Topics::Named(names) => MetadataRequest::of_names(names.iter().map(|name| name.to_string())),
+        Topics::Named(names) => MetadataRequest::of_names(names.iter().map(ToString::to_string)),
     };
     MetadataRequest { allow_auto_topic_creation: allow_auto_create_topics, ..request }
 }

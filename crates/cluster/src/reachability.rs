@@ -123,7 +123,8 @@ mod tests {
         assert!(delays[..5].is_sorted(), "{delays:?}");
         assert!(delays.iter().all(|delay| *delay <= Duration::from_millis(1200)), "{delays:?}");
         let last = now + delays[7];
-        assert_eq!(nodes.connect_at(last - Duration::from_millis(1), FIRST), Some(last));
+        let before = now + delays[7].saturating_sub(Duration::from_millis(1));
+        assert_eq!(nodes.connect_at(before, FIRST), Some(last));
         assert_eq!(nodes.connect_at(last, FIRST), None);
         nodes.handle_connected(FIRST);
         assert_eq!(nodes.connect_at(now, FIRST), None);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use ottla_connection::Address;
 use ottla_wire::messages::{MetadataBroker, MetadataPartition, MetadataResponse, MetadataTopic};
-use ottla_wire::{ErrorCode, NodeId, TopicId};
+use ottla_wire::{ErrorCode, TopicId};
 
 use super::{Broker, Leader, Metadata, PartitionMetadata, TopicMetadata, UseMark};
 
@@ -166,24 +166,19 @@ fn merge_partitions(known: &[PartitionMetadata], answer: &MetadataTopic, is_same
 
 fn merge_partition(known: Option<&PartitionMetadata>, answer: &MetadataPartition) -> PartitionMetadata {
     let leader_epoch = answer.leader_epoch.known();
-    if let Some(known) = known {
-        if matches!((known.leader_epoch, leader_epoch), (Some(known), Some(answered)) if answered < known) {
-            return known.clone();
-        }
+    let is_newer = |known: &&PartitionMetadata| matches!((known.leader_epoch, leader_epoch), (Some(known), Some(answered)) if answered < known);
+    if let Some(newer) = known.filter(is_newer) {
+        return newer.clone();
     }
     PartitionMetadata {
         partition: answer.partition_index,
         leader: answer.leader_id.known(),
         leader_epoch,
-        replicas: nodes(&answer.replica_nodes),
-        in_sync_replicas: nodes(&answer.isr_nodes),
-        offline_replicas: nodes(&answer.offline_replicas),
+        replicas: answer.replica_nodes.to_vec(),
+        in_sync_replicas: answer.isr_nodes.to_vec(),
+        offline_replicas: answer.offline_replicas.to_vec(),
         error: answer.error_code.into_result().err(),
     }
-}
-
-fn nodes(nodes: &[NodeId]) -> Vec<NodeId> {
-    nodes.to_vec()
 }
 
 fn is_unsettled(topic: &TopicMetadata) -> bool {

@@ -48,6 +48,7 @@ fn merged(known: &Metadata, answer: MetadataResponse) -> Metadata {
     merge(known, answer, false).unwrap().metadata
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "compared with what is an option everywhere")]
 fn leader(node: i32, epoch: Option<i32>) -> Option<Leader> {
     Some(Leader { node: NodeId(node), epoch: epoch.map(LeaderEpoch) })
 }
