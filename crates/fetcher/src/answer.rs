@@ -113,12 +113,12 @@ impl Part {
             let pair = |aborted: AbortedTransaction| (aborted.first_offset, aborted.producer_id.0);
             part.aborted = AbortedTransactions::new(aborted.into_iter().flatten().map(pair).collect());
         }
-        part.walk(received);
+        part.walk(&received);
         part
     }
 
     /// Finds where the batches end, and the offset behind them.
-    fn walk(&mut self, received: Bytes) {
+    fn walk(&mut self, received: &Bytes) {
         let mut batches = RecordBatches::new(received.clone());
         let mut end = 0;
         while let Some(batch) = batches.next() {
@@ -149,8 +149,11 @@ struct AskedIndex<'f> {
     topic: usize,
     partition: usize,
     asked: usize,
-    sorted: Option<BTreeMap<(&'f str, [u8; 16], i32), usize>>,
+    sorted: Option<BTreeMap<Key<'f>, usize>>,
 }
+
+/// A partition by its topic's name or id, whichever the version has.
+type Key<'f> = (&'f str, [u8; 16], i32);
 
 impl<'f> AskedIndex<'f> {
     fn new(fetch: &'f Fetch, version: i16) -> Self {
@@ -183,7 +186,7 @@ impl<'f> AskedIndex<'f> {
             });
             keys.enumerate().map(|(asked, key)| (key, asked)).collect()
         });
-        let sorted: &BTreeMap<(&str, [u8; 16], i32), usize> = sorted;
+        let sorted: &BTreeMap<Key<'_>, usize> = sorted;
         let (name, id) = if by_id { ("", id.0) } else { (name, [0; 16]) };
         sorted.get(&(name, id, partition)).copied()
     }

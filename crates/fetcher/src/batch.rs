@@ -25,7 +25,7 @@ impl Batches {
             partition: opened.partition,
             high_watermark: opened.high_watermark,
             from: opened.from,
-            batch: opened.batch,
+            open: opened.open,
             progress: Arc::clone(progress),
             cell,
         };
@@ -49,7 +49,7 @@ impl Batches {
 
     /// How many records its batches say they have, those before the position included.
     pub fn record_count(&self) -> usize {
-        self.batches.iter().map(|batch| batch.batch.record_count() as usize).sum()
+        self.batches.iter().map(|batch| batch.open.record_count() as usize).sum()
     }
 }
 
@@ -79,7 +79,7 @@ pub struct Batch {
     partition: TopicPartition,
     high_watermark: i64,
     from: i64,
-    batch: OpenBatch,
+    open: OpenBatch,
     progress: Arc<Progress>,
     cell: usize,
 }
@@ -107,12 +107,12 @@ impl Batch {
 
     /// The offset behind it.
     pub fn next_offset(&self) -> i64 {
-        self.batch.next_offset()
+        self.open.next_offset()
     }
 
     /// What its records' timestamps mean.
     pub fn timestamp_type(&self) -> TimestampType {
-        self.batch.timestamp_type()
+        self.open.timestamp_type()
     }
 
     /// Walks its records, from the position on.
@@ -124,19 +124,10 @@ impl Batch {
     /// One of its records that keeps the batch's buffer alive instead of borrowing from it: no copy, but all of the
     /// buffer stays in memory until the last such record is dropped.
     pub fn to_owned_record(&self, record: &Record<'_>) -> OwnedRecord {
-        self.batch.to_owned_record(record)
+        self.open.to_owned_record(record)
     }
 
     pub(crate) fn open_batch(&self) -> &OpenBatch {
-        &self.batch
-    }
-}
-
-impl<'b> IntoIterator for &'b Batch {
-    type Item = <Records<'b> as Iterator>::Item;
-    type IntoIter = Records<'b>;
-
-    fn into_iter(self) -> Records<'b> {
-        self.records()
+        &self.open
     }
 }

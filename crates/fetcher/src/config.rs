@@ -123,7 +123,7 @@ impl FetcherConfig {
 }
 
 /// Long enough for any use, and short enough to be added to any clock.
-const MAX_FETCH_WAIT: Duration = Duration::from_secs(3600);
+const MAX_FETCH_WAIT: Duration = Duration::from_hours(1);
 /// Below it every fetch would be a tiny one.
 const MIN_FETCH_BUFFER_BYTES: usize = 64 * 1024;
 

@@ -173,15 +173,14 @@ async fn ask(
 ) -> Result<RawResponse, Error> {
     let Some(fetch) = &sent.fetch else { return Err(Error::Closed) };
     let open = connection.take().filter(|connection| !connection.is_closed());
-    let open = match open {
-        Some(open) => open,
-        None => {
-            if std::mem::take(has_answered) {
-                shared.ready.notify_one();
-            }
-            let buffers: Arc<dyn ResponseBuffers> = Arc::new(shared.pool.clone());
-            shared.cluster.connect(fetch.node, Some(buffers)).await?
+    let open = if let Some(open) = open {
+        open
+    } else {
+        if std::mem::take(has_answered) {
+            shared.ready.notify_one();
         }
+        let buffers: Arc<dyn ResponseBuffers> = Arc::new(shared.pool.clone());
+        shared.cluster.connect(fetch.node, Some(buffers)).await?
     };
     let timeout = shared.cluster.config().request_timeout.saturating_add(fetch.max_wait).min(MAX_TIMEOUT);
     let answer = open.send_raw(&fetch.request, timeout);
@@ -247,7 +246,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 /// The longest that an answer to Fetch is waited for, whatever the settings.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// Asks each of the futures at once, and waits for all.
 pub(crate) async fn all<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {

@@ -439,4 +439,4 @@ impl Shared {
 /// How long the application's hold on all memory is put up with before it is told.
 const BUFFER_HELD_AFTER: Duration = Duration::from_millis(500);
 /// Longer than any program runs, and short enough to be added to any clock.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(30 * 365 * 24);

@@ -111,13 +111,13 @@ impl State {
 
     /// What is before the batch is handed out; then the application is told.
     fn handle_fault(&mut self, fault: Fault, now: Instant) {
-        let Fault { place, generation, offset, next_offset, fault } = fault;
+        let Fault { place, generation, offset, next_offset, cause } = fault;
         let Some(partition) = self.current(place, generation) else { return };
         partition.rewind(offset);
         let partition = partition.name.clone();
         self.is_news = true;
         self.buffered.discard(place);
-        self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: fault }, now);
+        self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: cause }, now);
     }
 }
 

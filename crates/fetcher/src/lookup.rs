@@ -162,7 +162,7 @@ impl State {
         let failure = match answer {
             Ok(response) => {
                 for (name, lookup, looked_up) in start.lookup.read(response) {
-                    self.handle_looked_up(start, &name, lookup, looked_up, now);
+                    self.handle_looked_up(start, &name, lookup, &looked_up, now);
                 }
                 None
             }
@@ -186,12 +186,12 @@ impl State {
         start: &StartLookup,
         name: &TopicPartition,
         lookup: Lookup,
-        looked_up: LookedUp,
+        looked_up: &LookedUp,
         now: Instant,
     ) {
         let Some((place, generation)) = self.release_lookup(name, start.id) else { return };
         let Some(partition) = self.partition_mut(place) else { return };
-        match looked_up {
+        match *looked_up {
             LookedUp::Found(Some(found)) => partition.started(found.offset, found.leader_epoch),
             // No record is as late as that: those to come are.
             LookedUp::Found(None) if matches!(lookup, Lookup::Timestamp(_)) => {

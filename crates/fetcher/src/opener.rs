@@ -33,7 +33,7 @@ pub(crate) struct Opened {
     pub(crate) faults: Vec<Fault>,
     /// Bytes that batches were decompressed to.
     pub(crate) decompressed_bytes: usize,
-    opened_bytes: usize,
+    bytes: usize,
 }
 
 /// A batch to be handed out.
@@ -43,7 +43,7 @@ pub(crate) struct OpenedBatch {
     pub(crate) high_watermark: i64,
     /// The first offset that is wanted.
     pub(crate) from: i64,
-    pub(crate) batch: OpenBatch,
+    pub(crate) open: OpenBatch,
 }
 
 /// A batch that cannot be read.
@@ -53,7 +53,7 @@ pub(crate) struct Fault {
     pub(crate) generation: u64,
     pub(crate) offset: i64,
     pub(crate) next_offset: Option<i64>,
-    pub(crate) fault: BatchFault,
+    pub(crate) cause: BatchFault,
 }
 
 impl Opener {
@@ -70,8 +70,8 @@ impl Opener {
     pub(crate) fn open(&mut self, entries: Vec<(TopicPartition, Answered)>) -> Opened {
         let mut opened = Opened::default();
         for (partition, answered) in entries {
-            if opened.opened_bytes < self.max_bytes {
-                self.open_entry(partition, answered, &mut opened);
+            if opened.bytes < self.max_bytes {
+                self.open_entry(&partition, answered, &mut opened);
             } else {
                 opened.rest.push(Entry::Answered(answered));
             }
@@ -79,9 +79,9 @@ impl Opener {
         opened
     }
 
-    fn open_entry(&mut self, partition: TopicPartition, mut answered: Answered, opened: &mut Opened) {
+    fn open_entry(&mut self, partition: &TopicPartition, mut answered: Answered, opened: &mut Opened) {
         let mut batches = RecordBatches::new(std::mem::take(&mut answered.records));
-        while opened.opened_bytes < self.max_bytes {
+        while opened.bytes < self.max_bytes {
             let batch = match batches.next() {
                 None => return,
                 Some(Ok(batch)) => batch,
@@ -119,7 +119,7 @@ impl Opener {
                     partition: partition.clone(),
                     high_watermark: answered.high_watermark,
                     from: start,
-                    batch: open,
+                    open,
                 });
                 opened.batches.len() - 1
             });
@@ -145,7 +145,7 @@ impl Opener {
 impl Opened {
     fn count(&mut self, batch: &RecordBatch, open: &OpenBatch) {
         let bytes = open.buffer().len();
-        self.opened_bytes = self.opened_bytes.saturating_add(bytes);
+        self.bytes = self.bytes.saturating_add(bytes);
         if batch.compression() != ottla_wire::compression::Compression::None {
             self.decompressed_bytes = self.decompressed_bytes.saturating_add(bytes);
         }
@@ -153,8 +153,8 @@ impl Opened {
 }
 
 impl Answered {
-    fn fault(&self, next_offset: Option<i64>, fault: BatchFault) -> Fault {
-        Fault { place: self.place, generation: self.generation, offset: self.position, next_offset, fault }
+    fn fault(&self, next_offset: Option<i64>, cause: BatchFault) -> Fault {
+        Fault { place: self.place, generation: self.generation, offset: self.position, next_offset, cause }
     }
 }
 

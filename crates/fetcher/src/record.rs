@@ -13,7 +13,7 @@ use crate::{Batch, CorruptRecord};
 /// How far it has come is the partition's position. It ends after the first record that cannot be read.
 #[derive(Debug)]
 pub struct Records<'b> {
-    records: ottla_wire::records::Records<'b>,
+    inner: ottla_wire::records::Records<'b>,
     batch: &'b Batch,
     /// Records before it are in the batch, but were not asked for.
     from: i64,
@@ -24,8 +24,8 @@ pub struct Records<'b> {
 impl<'b> Records<'b> {
     #[inline]
     pub(crate) fn new(batch: &'b Batch, progress: &'b Arc<Progress>, cell: usize, from: i64) -> Self {
-        let records = batch.open_batch().records();
-        Self { records, batch, from, reached: progress.cell(cell), is_corrupt: false }
+        let inner = batch.open_batch().records();
+        Self { inner, batch, from, reached: progress.cell(cell), is_corrupt: false }
     }
 
     #[inline]
@@ -55,7 +55,7 @@ impl<'b> Iterator for Records<'b> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.records.next() {
+            match self.inner.next() {
                 Some(Ok(record)) if record.offset() < self.from => {}
                 Some(Ok(record)) => {
                     self.reach(record.offset().saturating_add(1).min(END - 1));

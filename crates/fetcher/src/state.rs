@@ -33,6 +33,7 @@ pub(crate) struct State {
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll has changed what the tasks have to do.
     pub(crate) is_news: bool,
+    free_places: Vec<usize>,
     backoff: Backoff,
     generations: u64,
 }
@@ -66,6 +67,7 @@ impl State {
             handed_out: HandedOut::default(),
             stale_topics: BTreeSet::new(),
             is_news: false,
+            free_places: Vec::new(),
             backoff,
             generations: 0,
         }
@@ -90,13 +92,10 @@ impl State {
     fn add(&mut self, name: TopicPartition, start: StartAt) {
         let generation = self.new_generation();
         let partition = Partition::new(name.clone(), generation, start, self.config.auto_offset_reset);
-        let place = match self.partitions.iter().position(Option::is_none) {
-            Some(place) => place,
-            None => {
-                self.partitions.push(None);
-                self.partitions.len() - 1
-            }
-        };
+        let place = self.free_places.pop().unwrap_or_else(|| {
+            self.partitions.push(None);
+            self.partitions.len() - 1
+        });
         self.places.insert(name, place);
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = Some(partition);
@@ -108,6 +107,7 @@ impl State {
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = None;
         }
+        self.free_places.push(place);
         self.buffered.forget(place);
     }
 

@@ -12,7 +12,7 @@ use ottla_wire::compression::{Compression, Compressor};
 use ottla_wire::records::{BatchBuilder, ProducerState};
 
 /// Longer than any test takes, in paused time.
-pub(crate) const LONG: Duration = Duration::from_secs(3600);
+pub(crate) const LONG: Duration = Duration::from_hours(1);
 /// In every test the one topic that is read.
 pub(crate) const TOPIC: &str = "topic";
 
