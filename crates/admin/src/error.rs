@@ -10,7 +10,7 @@ use ottla_wire::ErrorCode;
 #[non_exhaustive]
 pub enum Error {
     /// The cluster refused, for one topic or for the request as a whole.
-    #[error("{attempted}{} was refused: {code}{}", about(.topic), in_words(.message))]
+    #[error("{attempted}{} was refused: {code}{}", about(.topic.as_deref()), in_words(.message.as_deref()))]
     Refused {
         /// What was asked for.
         attempted: &'static str,
@@ -98,10 +98,10 @@ impl Error {
     }
 }
 
-fn about(topic: &Option<Arc<str>>) -> String {
-    topic.as_ref().map_or(String::new(), |topic| format!(" of topic {topic}"))
+fn about(topic: Option<&str>) -> String {
+    topic.map_or(String::new(), |topic| format!(" of topic {topic}"))
 }
 
-fn in_words(message: &Option<Arc<str>>) -> String {
-    message.as_ref().map_or(String::new(), |message| format!(", {message}"))
+fn in_words(message: Option<&str>) -> String {
+    message.map_or(String::new(), |message| format!(", {message}"))
 }

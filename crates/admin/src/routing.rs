@@ -71,4 +71,4 @@ impl Asking {
 }
 
 /// A year; keeps the deadline from overflowing.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);

@@ -9,11 +9,12 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ottla::admin::NewTopic;
 use ottla::{AutoOffsetReset, Client, Compression, ProducerRecord};
 use ottla_broker::EmbeddedCluster;
+use tokio::time::Instant;
 
 const PARTITIONS: i32 = 6;
 const RECORDS: usize = 10_000;

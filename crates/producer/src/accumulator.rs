@@ -350,8 +350,8 @@ impl Accumulator {
         self.next_expiry = None;
         let partitions = self.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
         for partition in partitions {
-            while let Some(batch) = partition.batches.pop_front_if(|batch| batch.expires() <= now) {
-                expired.push(batch);
+            while partition.batches.front().is_some_and(|batch| batch.expires() <= now) {
+                expired.extend(partition.batches.pop_front());
             }
             let next = partition.batches.front().map(Batch::expires);
             self.next_expiry = [self.next_expiry, next].into_iter().flatten().min();

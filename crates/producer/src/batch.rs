@@ -138,7 +138,7 @@ impl Encoder {
     }
 
     /// Encodes a batch. On failure it comes back without records, to be answered.
-    pub(crate) fn encode(&mut self, mut batch: Batch) -> Result<EncodedBatch, (EncodedBatch, CauseOfEncode)> {
+    pub(crate) fn encode(&mut self, mut batch: Batch) -> Result<EncodedBatch, Box<(EncodedBatch, CauseOfEncode)>> {
         let record_count = batch.record_count();
         batch.completion.seal(record_count);
         let records = batch.builder.build(&mut self.compressor, ProducerState::NONE);
@@ -159,7 +159,7 @@ impl Encoder {
                 encoded.records = records;
                 Ok(encoded)
             }
-            Err(error) => Err((encoded, Arc::new(error))),
+            Err(error) => Err(Box::new((encoded, Arc::new(error)))),
         }
     }
 

@@ -115,9 +115,9 @@ impl ProducerConfig {
             buffer_memory: 32 * 1024 * 1024,
             clock: WallClock::system(),
             compression: Compression::None.into(),
-            delivery_timeout: Duration::from_secs(120),
+            delivery_timeout: Duration::from_mins(2),
             linger: Duration::from_millis(5),
-            max_block: Duration::from_secs(60),
+            max_block: Duration::from_mins(1),
             max_in_flight_requests_per_connection: 5,
             max_request_size: 1024 * 1024,
             partitioner: None,
@@ -168,7 +168,7 @@ pub(crate) fn invalid(setting: &'static str, reason: impl Into<String>) -> Error
 }
 
 /// A year: longer than anybody waits, and far from where an `Instant` overflows.
-const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_hours(365 * 24);
 
 /// What a 32-bit frame length can hold, with room for the request around the batches.
 const MAX_REQUEST_SIZE: usize = (i32::MAX - 64 * 1024) as usize;

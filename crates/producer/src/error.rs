@@ -99,7 +99,7 @@ pub enum Error {
     },
 
     /// The producer is closed, was dropped, or its runtime has ended.
-    #[error("the producer is closed{}", written(.may_have_been_written))]
+    #[error("the producer is closed{}", written(*.may_have_been_written))]
     Closed {
         /// Whether the record was on its way to a broker then.
         may_have_been_written: bool,
@@ -112,7 +112,7 @@ pub enum Error {
     /// `delivery.timeout.ms` passed before the record was acknowledged.
     #[error(
         "a record for {topic_partition} was not acknowledged within {timeout:?}, {attempts} attempts{}",
-        written(.may_have_been_written)
+        written(*.may_have_been_written)
     )]
     DeliveryTimedOut {
         /// Where it was to go.
@@ -131,7 +131,7 @@ pub enum Error {
     /// The partition's leader refused the record.
     #[error(
         "a record for {topic_partition} was refused by node {node}: {code}{}{}",
-        in_words(.message), written(.may_have_been_written)
+        in_words(.message.as_deref()), written(*.may_have_been_written)
     )]
     Refused {
         /// Where it was to go.
@@ -149,7 +149,7 @@ pub enum Error {
     /// The record itself is sound, but others in its batch were refused, and the batch with them (KIP-467).
     #[error(
         "a record for {topic_partition} was refused by node {node} with its batch, for {refused} others of it: {code}{}",
-        written(.may_have_been_written)
+        written(*.may_have_been_written)
     )]
     RefusedWithBatch {
         /// Where it was to go.
@@ -165,7 +165,7 @@ pub enum Error {
     },
 
     /// The request did not get to the leader, or no usable answer came back.
-    #[error("a record for {topic_partition} got no answer from node {node}{}", written(.may_have_been_written))]
+    #[error("a record for {topic_partition} got no answer from node {node}{}", written(*.may_have_been_written))]
     NoAnswer {
         /// Where it was to go.
         topic_partition: TopicPartition,
@@ -179,7 +179,7 @@ pub enum Error {
     },
 
     /// The leader answered, but not for this partition.
-    #[error("the answer of node {node} leaves out {topic_partition}{}", written(.may_have_been_written))]
+    #[error("the answer of node {node} leaves out {topic_partition}{}", written(*.may_have_been_written))]
     LeftOut {
         /// Where it was to go.
         topic_partition: TopicPartition,
@@ -316,12 +316,12 @@ impl Error {
     }
 }
 
-fn written(may_have_been_written: &bool) -> &'static str {
-    if *may_have_been_written { "; it may have been written" } else { "" }
+fn written(may_have_been_written: bool) -> &'static str {
+    if may_have_been_written { "; it may have been written" } else { "" }
 }
 
-fn in_words(message: &Option<Arc<str>>) -> String {
-    message.as_ref().map_or(String::new(), |message| format!(", {message}"))
+fn in_words(message: Option<&str>) -> String {
+    message.map_or(String::new(), |message| format!(", {message}"))
 }
 
 /// A record that was not delivered, with the reason, and the record to do something else with.

@@ -184,10 +184,10 @@ impl Producer {
                 Ok(delivery) => return Ok(delivery),
                 Err(refused) => refused,
             };
-            if let NotAppended::NeedsMemory { bytes } = refused {
-                if reserved.try_reserve(&self.owner.shared, bytes)? {
-                    continue;
-                }
+            if let NotAppended::NeedsMemory { bytes } = refused
+                && reserved.try_reserve(&self.owner.shared, bytes)?
+            {
+                continue;
             }
             let started = *started.get_or_insert_with(Instant::now);
             let deadline = started + self.owner.config.max_block;
@@ -265,10 +265,7 @@ impl Producer {
         reserved: &mut Reserved<'_>,
     ) -> Result<Result<Delivery, NotAppended>, Error> {
         let Owner { shared, config, .. } = &*self.owner;
-        let target = match self.target(record)? {
-            Some(target) => target,
-            None => return Ok(Err(NotAppended::UnknownTopic)),
-        };
+        let Some(target) = self.target(record)? else { return Ok(Err(NotAppended::UnknownTopic)) };
         let timestamp_ms = record.given_timestamp_ms().unwrap_or_else(|| config.clock.now_ms());
         let mut bytes = reserved.bytes();
         let appended = shared.accumulator().append(driver::now, target, record, timestamp_ms, &mut bytes);
@@ -455,4 +452,4 @@ fn permits(bytes: usize) -> u32 {
 }
 
 /// A year; keeps the deadline from overflowing.
-const LONGEST_CLOSE: Duration = Duration::from_secs(365 * 24 * 3600);
+const LONGEST_CLOSE: Duration = Duration::from_hours(365 * 24);

@@ -214,7 +214,8 @@ impl Sender {
             turn.batch = Some(batch.id());
             match self.encoder.encode(batch) {
                 Ok(encoded) => turn.parts.push_back(encoded),
-                Err((batch, source)) => {
+                Err(unencodable) => {
+                    let (batch, source) = *unencodable;
                     let error = Error::Encode { topic_partition: turn.topic_partition.clone(), source };
                     turn.parts.push_back(batch);
                     self.answer_first(key, Outcome::Failed(error));
@@ -553,11 +554,10 @@ impl Sender {
 
     /// Answers the first part, which is no longer in flight, and goes on with the next.
     fn answer_part(&mut self, now: Instant, key: PartitionKey, outcome: Outcome, leaders: &impl Leaders) {
-        if let Some(part) = self.turns.get_mut(&key).and_then(|turn| turn.parts.front_mut()) {
-            if part.is_waiting() {
-                part.answered();
-                self.actions.push_back(answer(part, outcome));
-            }
+        let part = self.turns.get_mut(&key).and_then(|turn| turn.parts.front_mut());
+        if let Some(part) = part.filter(|part| part.is_waiting()) {
+            part.answered();
+            self.actions.push_back(answer(part, outcome));
         }
         self.next_part(now, key, leaders);
     }
@@ -573,7 +573,9 @@ impl Sender {
     /// Drops the first part, which is answered, and sends the next one or ends the turn.
     fn next_part(&mut self, now: Instant, key: PartitionKey, leaders: &impl Leaders) {
         let Some(turn) = self.turns.get_mut(&key) else { return };
-        while turn.parts.pop_front_if(|part| !part.is_waiting()).is_some() {}
+        while turn.parts.front().is_some_and(|part| !part.is_waiting()) {
+            turn.parts.pop_front();
+        }
         if turn.parts.is_empty() {
             self.end_turn(key);
         } else {
@@ -599,10 +601,10 @@ impl Sender {
             self.actions.push_back(answer(part, Outcome::Failed(error)));
         }
         if !in_flight {
-            if let Place::Queued(node) = turn.place {
-                if let Some(node) = self.nodes.get_mut(&node) {
-                    node.queue.retain(|queued| *queued != key);
-                }
+            if let Place::Queued(node) = turn.place
+                && let Some(node) = self.nodes.get_mut(&node)
+            {
+                node.queue.retain(|queued| *queued != key);
             }
             self.end_turn(key);
         }
@@ -656,7 +658,7 @@ fn may_be_written_in_spite_of(code: ErrorCode) -> bool {
 const PARTITION_OVERHEAD_BYTES: usize = 48;
 
 /// The longest that a broker's word keeps it from being asked again.
-const MAX_THROTTLE: Duration = Duration::from_secs(60);
+const MAX_THROTTLE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests;

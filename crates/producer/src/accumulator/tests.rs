@@ -4,7 +4,7 @@ use super::*;
 use crate::WallClock;
 
 const LINGER: Duration = Duration::from_millis(5);
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+const DELIVERY_TIMEOUT: Duration = Duration::from_mins(2);
 const BATCH_SIZE: usize = 1000;
 const NOTHING: [i32; 0] = [];
 

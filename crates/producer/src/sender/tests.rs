@@ -10,7 +10,7 @@ use super::*;
 use crate::completion::Delivery;
 use crate::{ProducerRecord, RecordMetadata};
 
-const EXPIRES: Duration = Duration::from_secs(120);
+const EXPIRES: Duration = Duration::from_mins(2);
 
 /// The leader of every partition, by its number.
 #[derive(Clone, Default)]
@@ -106,6 +106,7 @@ impl Bench {
         requests.remove(0)
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "each answer is made where it is given")]
     fn answer(&mut self, at: u64, request: &Outgoing, answer: ProducePartitionResponse) {
         let answers = request.batches.iter().map(|batch| (batch.key, answer.clone())).collect();
         self.answers(at, request, answers);
