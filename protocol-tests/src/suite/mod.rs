@@ -10,6 +10,7 @@ mod io;
 mod limits;
 mod offsets;
 mod records;
+mod topics;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -49,7 +50,7 @@ pub fn fault_time() -> Duration {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [records::CASES, offsets::CASES, limits::CASES, faults::CASES].concat()
+    [records::CASES, offsets::CASES, topics::CASES, limits::CASES, faults::CASES].concat()
 }
 
 /// A case of each named function: `case_table![sharing: a, b; breaking: c]`.

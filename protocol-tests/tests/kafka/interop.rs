@@ -159,6 +159,9 @@ async fn console_round(toolbox: &Toolbox, bootstrap: &str) {
         "print.key=true",
     ];
     let output = tool(toolbox, JavaTool::ConsoleConsumer, &consume, b"").await;
+    // Kafka 4 says on standard output that `--property` has a newer name, which Kafka 3 does not know.
+    let output = output.lines().filter(|line| !line.starts_with("Option --property is deprecated"));
+    let output = output.map(|line| format!("{line}\n")).collect::<String>();
     assert_eq!(output, format!("{lines}from\tus\n"), "what the console consumer read");
 }
 
@@ -179,7 +182,7 @@ async fn the_hello_example_runs_on_a_real_kafka(kafka: Arc<RealKafka>) {
     let output = tokio::time::timeout(Duration::from_mins(1), run).await.expect("it ends").unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("read"), "it says what it did: {text}");
+    assert!(text.contains("records came back, each once and in order"), "it says what it did: {text}");
 }
 
 /// Builds one of the workspace's programs, which is nothing where the whole workspace was built already, and returns the
