@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla::AutoOffsetReset;
 use ottla::ErrorCode;
-use ottla::admin::{NewTopic, TopicResults};
+use ottla::admin::{NewPartitions, NewTopic, TopicResults};
 
 use super::io::{contents, read, send_all};
 use super::{NODES, TestCluster, case_table, eventually};
@@ -51,7 +51,8 @@ async fn what_exists_is_not_made_again_and_what_does_not_is_not_removed(cluster:
     let wide = NewTopic::new(cluster.topic_name("wide"), 1, 100);
     let error = admin.create_topics([wide]).await.and_then(TopicResults::all).unwrap_err();
     assert_eq!(error.error_code(), Some(ErrorCode::InvalidReplicationFactor), "{error}");
-    let error = admin.create_partitions(&topic, 1).await.unwrap_err();
+    let fewer = NewPartitions::increase_to(&topic, 1);
+    let error = admin.create_partitions([fewer]).await.and_then(TopicResults::all).unwrap_err();
     assert_eq!(error.error_code(), Some(ErrorCode::InvalidPartitions), "{error}");
 }
 
@@ -64,7 +65,8 @@ async fn partitions_are_added_and_the_consumer_notices(cluster: TestCluster) {
     let first = [PlainRecord::new("k", "before").to_partition(0)];
     send_all(&producer, &topic, &first).await;
     assert_eq!(contents(&read(&mut consumer, 1).await), first);
-    client.admin().create_partitions(&topic, 3).await.unwrap();
+    let more = NewPartitions::increase_to(&topic, 3);
+    client.admin().create_partitions([more]).await.and_then(TopicResults::all).unwrap();
     let second = [1, 2].map(|partition| PlainRecord::new("k", "after").to_partition(partition));
     eventually("the producer knows the new partitions", async || {
         match producer.send(super::io::to_send(&topic, &second[0])).await {
@@ -87,12 +89,12 @@ async fn partitions_are_added_and_the_consumer_notices(cluster: TestCluster) {
 
 async fn an_unknown_topic_is_an_error_that_names_it(cluster: TestCluster) {
     let topic = cluster.topic_name("unknown");
-    let client = cluster.client_builder().request_timeout(Duration::from_secs(2)).build().unwrap();
+    let client = cluster.client_builder().default_api_timeout(Duration::from_secs(2)).build().unwrap();
     let producer = client.producer().max_block(Duration::from_secs(2)).build().unwrap();
     let record = PlainRecord::new("k", "v");
     let error = producer.send(super::io::to_send(&topic, &record)).await.unwrap_err();
     assert!(error.to_string().contains(&topic), "{error}");
-    let mut consumer = client.consumer().build().unwrap();
+    let consumer = client.consumer().build().unwrap();
     let error = consumer.assign_topic(&topic).await.unwrap_err();
     assert!(error.to_string().contains(&topic), "{error}");
     let error = client.admin().describe_topics([&topic]).await.and_then(TopicResults::all).unwrap_err();
