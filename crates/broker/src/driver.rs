@@ -122,16 +122,17 @@ impl Driver {
                 }
             };
             tokio::select! {
-                biased; // commands first: what a test orders holds for every request that comes after
+                // What was due comes before what is ordered now; what a test orders holds for every request after it.
+                biased;
+                () = timeout => {
+                    let now = self.clock.now().instant;
+                    self.machine.handle_timeout(now);
+                }
                 command = self.commands.recv() => {
                     let Some(command) = command else { return };
                     if self.obey(command).await.is_break() {
                         return;
                     }
-                }
-                () = timeout => {
-                    let now = self.clock.now().instant;
-                    self.machine.handle_timeout(now);
                 }
                 Some(call) = self.calls.recv() => {
                     let id = CallId(self.next_call);

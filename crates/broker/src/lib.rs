@@ -48,6 +48,8 @@ mod node;
 mod records;
 mod settings;
 mod state;
+#[cfg(test)]
+mod test_cluster;
 
 pub use builder::EmbeddedClusterBuilder;
 pub use cluster::{EmbeddedCluster, PartitionDescription};

@@ -85,6 +85,7 @@ impl Endpoint {
                     Some(socket) => socket,
                     None => reserve(*port)?,
                 };
+                share_with_the_past(&socket, true)?;
                 Ok(Listener::Tcp(socket.listen(BACKLOG)?))
             }
             Self::Memory { network, address } => Ok(Listener::Memory(network.listen(address.clone())?)),
@@ -121,11 +122,21 @@ impl Listener {
     }
 }
 
+/// Takes a port, and keeps others from taking it, too.
 fn reserve(port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // Connections of an earlier listener may still be in TIME_WAIT.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
+    share_with_the_past(&socket, true)?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    share_with_the_past(&socket, false)?;
     Ok(socket)
+}
+
+/// Whether the port may be one that connections of an earlier listener still hold (in TIME_WAIT). While that is allowed,
+/// sockets that allow it, too, can take a port that is not listened at; so it is allowed only where it is needed. On
+/// Windows it needs no permission, and giving it would mean something else.
+#[cfg_attr(not(unix), allow(unused_variables, clippy::unnecessary_wraps, reason = "nothing is to be done there"))]
+fn share_with_the_past(socket: &TcpSocket, share: bool) -> io::Result<()> {
+    #[cfg(unix)]
+    socket.set_reuseaddr(share)?;
+    Ok(())
 }

@@ -226,3 +226,6 @@ const LEADER_EPOCH_AT: usize = 12;
 
 /// Where a batch or message of any format states its magic.
 const MAGIC_AT: usize = 16;
+
+#[cfg(test)]
+mod tests;

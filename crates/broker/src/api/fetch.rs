@@ -242,3 +242,6 @@ fn failed(
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

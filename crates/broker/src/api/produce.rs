@@ -223,3 +223,6 @@ enum Fate {
     Open,
     Lost(ErrorCode),
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,8 +122,11 @@ impl Log {
 
     /// Removes every batch with an offset at or beyond `end`, and returns them.
     pub(crate) fn truncate(&mut self, end: i64) -> Vec<StoredBatch> {
+        // Truncated below its start, the log begins there anew: the node that leads now never had more.
+        self.start_offset = self.start_offset.min(end.max(0));
         let keep = self.batches.partition_point(|entry| entry.last_offset < end);
         if keep == self.batches.len() {
+            self.end_offset = self.batches.back().map_or(self.start_offset, |entry| entry.last_offset + 1);
             return Vec::new();
         }
         let mut removed = Vec::new();
@@ -209,3 +212,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -262,3 +262,6 @@ impl Partition {
         self.high_watermark = self.high_watermark.max(replicated.min(self.log.end_offset()));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,7 @@ impl ClusterState {
         let replicas = if new.assignment.is_empty() {
             let count = new.partitions.unwrap_or(self.settings.default_partitions);
             let factor = new.replication_factor.unwrap_or(self.settings.default_replication_factor);
-            self.place(0, count, factor)?
+            self.place(self.created, count, factor)?
         } else {
             self.check_assignment(new.assignment, None)?
         };
@@ -113,7 +113,9 @@ impl ClusterState {
             return Err(Refused { code: ErrorCode::InvalidPartitions, reason });
         }
         let replicas = if assignment.is_empty() {
-            self.place(has, count - has, factor as i16)?
+            let first_leader = topic.partition(0).and_then(|partition| partition.replicas().first().copied());
+            let place = self.live_nodes().position(|(node, _)| Some(node) == first_leader).unwrap_or(0);
+            self.place(place + topic.partitions.len(), count - has, factor as i16)?
         } else {
             self.check_assignment(assignment, Some(count - has))?
         };
@@ -144,8 +146,8 @@ impl ClusterState {
         Ok(())
     }
 
-    /// Replicas for `count` partitions from index `first` on: round the nodes that are up, each topic from another one.
-    fn place(&self, first: i32, count: i32, factor: i16) -> Result<Vec<Vec<NodeId>>, Refused> {
+    /// Replicas for `count` partitions: round the nodes that are up, beginning with the `first` of them.
+    fn place(&self, first: usize, count: i32, factor: i16) -> Result<Vec<Vec<NodeId>>, Refused> {
         if !(1..=MAX_PARTITIONS).contains(&count) {
             let reason = format!("Number of partitions was set to an invalid value: {count}");
             return Err(Refused { code: ErrorCode::InvalidPartitions, reason });
@@ -160,7 +162,7 @@ impl ClusterState {
             return Err(Refused { code: ErrorCode::InvalidReplicationFactor, reason });
         }
         let replicas = |partition: i32| {
-            let leader = self.created + (first + partition) as usize;
+            let leader = first + partition as usize;
             (0..factor).map(|replica| nodes[(leader + replica) % nodes.len()]).collect()
         };
         Ok((0..count).map(replicas).collect())
