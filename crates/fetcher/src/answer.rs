@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_cluster::{Address, Broker, Leader};
-use ottla_connection::RawResponse;
 use ottla_wire::messages::{AbortedTransaction, FetchResponseView, FetchTopic, FetchedPartition, NodeEndpoint};
 use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
@@ -66,8 +65,7 @@ pub(crate) struct Hints {
 }
 
 /// Reads the answer to `fetch`.
-pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, response: RawResponse) -> Result<Answer, DecodeError> {
-    let RawResponse { version, body, .. } = response;
+pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, version: i16, body: Bytes) -> Result<Answer, DecodeError> {
     let view = FetchResponseView::parse(body, version)?;
     let mut index = AskedIndex::new(fetch, version);
     let mut parts = Vec::with_capacity(fetch.asked.len());

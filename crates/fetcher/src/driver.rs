@@ -203,7 +203,7 @@ impl Sent<'_> {
         let Some(fetch) = self.fetch.take() else { return };
         let read = answer.and_then(|response| {
             let version = response.version;
-            answer::read(&fetch, self.shared.isolation, response).map_err(|source| Error::Decode {
+            answer::read(&fetch, self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
                 node: fetch.node,
                 version,
                 source,

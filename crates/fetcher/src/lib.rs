@@ -33,6 +33,8 @@ mod plan;
 mod position;
 mod record;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, Batches};
 pub use config::{FetcherConfig, InvalidSetting, IsolationLevel};
