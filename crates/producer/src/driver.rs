@@ -26,14 +26,18 @@ use crate::sender::{Action, Outgoing, RequestId, Sender};
 use crate::shared::Shared;
 use crate::{Error, SendFailure};
 
-/// Runs until the producer is stopped.
-pub(crate) async fn run(shared: Arc<Shared>, cluster: Cluster, config: Arc<ProducerConfig>) {
-    let sender = Sender::new(&config, cluster.backoff());
-    let changes = cluster.metadata_changes();
-    let metadata = cluster.metadata();
-    let undone = Undone { shared, sender };
+/// The task, which runs until the producer is stopped.
+///
+/// What it has to answer is its own from the call on, so that a runtime which never polls it answers by dropping it.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    cluster: Cluster,
+    config: Arc<ProducerConfig>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let undone = Undone { shared, sender: Sender::new(&config, cluster.backoff()) };
+    let (changes, metadata) = (cluster.metadata_changes(), cluster.metadata());
     let mut driver = Driver { undone, cluster, config, changes, metadata, requests: JoinSet::new() };
-    driver.run().await;
+    async move { driver.run().await }
 }
 
 struct Driver {
@@ -137,6 +141,9 @@ impl Driver {
             Ok(Some(response)) => {
                 let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
                 let answers = answers(&asked, response);
+                for node in answers.nodes {
+                    self.cluster.observe_node(node);
+                }
                 for (partition, leader) in &answers.leaders {
                     self.cluster.observe_leader(partition, *leader);
                 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ottla_cluster::{Leader, Metadata};
+use ottla_cluster::{Address, Broker, Leader, Metadata};
 use ottla_wire::messages::{
     ProducePartitionData, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicData,
 };
@@ -59,6 +59,13 @@ pub(crate) fn produce_request(
 /// The answer, partition by partition, and the leaders that it names (KIP-951). What was not asked for is left out.
 pub(crate) fn answers(asked: &Asked, response: ProduceResponse) -> Answers {
     let mut answers = Answers::default();
+    for endpoint in response.node_endpoints {
+        // A port that is none would be a mistake of the broker's; metadata will tell the right one.
+        if let Ok(port) = u16::try_from(endpoint.port) {
+            let (address, rack) = (Address::new(endpoint.host, port), endpoint.rack.map(Into::into));
+            answers.nodes.push(Broker::new(endpoint.node_id, address, rack));
+        }
+    }
     for topic in response.responses {
         let is_it = |asked: &&AskedTopic| match topic.topic_id.known() {
             Some(id) => asked.id == id,
@@ -82,4 +89,6 @@ pub(crate) fn answers(asked: &Asked, response: ProduceResponse) -> Answers {
 pub(crate) struct Answers {
     pub(crate) by_partition: BTreeMap<PartitionKey, ProducePartitionResponse>,
     pub(crate) leaders: Vec<(TopicPartition, Leader)>,
+    /// Where those listen.
+    pub(crate) nodes: Vec<Broker>,
 }

@@ -310,6 +310,9 @@ impl Sender {
 
     /// Does what is due: back-offs that have passed, delivery timeouts, questions for a leader.
     pub(crate) fn handle_timeout(&mut self, now: Instant, leaders: &impl Leaders) {
+        if self.next_deadline().is_none_or(|at| now < at) {
+            return;
+        }
         let due = |turn: &Turn| match turn.place {
             Place::BackingOff { until, .. } => until <= now,
             Place::Queued(_) | Place::Leaderless | Place::InFlight => false,

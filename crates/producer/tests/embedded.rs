@@ -1,6 +1,7 @@
 //! The producer against the embedded cluster, in memory and under paused time: what brokers do to it, and what
 //! applications do.
 #![allow(clippy::unwrap_used, reason = "what a test needs and does not get has failed the test")]
+#![allow(clippy::disallowed_methods, reason = "a runtime cannot be dropped where another one runs, but in a thread")]
 
 use std::future::Future;
 use std::pin::pin;
@@ -490,6 +491,35 @@ fn handles_are_answered_when_the_runtime_ends() {
     drop(first);
     let delivery = deliveries.remove(0);
     assert!(matches!(runtime().block_on(delivery), Err(Error::Closed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_on_a_runtime_that_has_ended_is_closed() {
+    let bench = Bench::new(1).await;
+    let ended = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.handle().clone()
+    });
+    let config = ClusterConfig::new(["broker-0:9092".parse().unwrap()]).connector(bench.embedded.connector());
+    let cluster = Cluster::new(config.runtime(ended.join().unwrap())).unwrap();
+    let producer = ProducerBuilder::new(cluster).build().unwrap();
+    let refused = producer.send(record("v")).await.unwrap_err();
+    assert!(matches!(refused.error(), Error::Closed { may_have_been_written: false }), "{refused:?}");
+    assert_eq!(producer.close(SOON).await, CloseReport::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_that_is_dropped_can_be_called_again() {
+    let bench = Bench::new(1).await;
+    let producer = bench.producer().linger(Duration::from_secs(30)).build().unwrap();
+    drop(enqueue_numbers(&producer, 5).await);
+    {
+        let mut closing = pin!(producer.close(SOON));
+        assert!(poll_once(closing.as_mut()).is_pending());
+    }
+    let report = producer.close(SOON).await;
+    assert_eq!((report.delivered, report.failed, report.abandoned), (5, 0, 0));
+    assert_eq!(bench.values(0).await, numbers(5));
 }
 
 #[tokio::test(start_paused = true)]
