@@ -24,6 +24,7 @@ const MAX_NODES: i32 = 100;
 
 /// Settings of an embedded cluster. Names and defaults are Kafka's where Kafka has them.
 #[derive(Clone, Debug)]
+#[must_use = "a cluster runs only once it is started"]
 pub struct EmbeddedClusterBuilder {
     settings: Settings,
     transport: Transport,
@@ -207,7 +208,7 @@ impl EmbeddedClusterBuilder {
     }
 }
 
-fn refused(setting: &'static str, value: impl ToString, reason: &'static str) -> Error {
+fn refused(setting: &'static str, value: impl std::fmt::Display, reason: &'static str) -> Error {
     Error::Setting { setting, value: value.to_string(), reason }
 }
 

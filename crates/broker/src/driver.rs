@@ -29,10 +29,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many requests may be on their way to the machine.
 const CALL_QUEUE: usize = 1024;
 
+/// What is done to the machine.
+pub(crate) type Change = Box<dyn FnOnce(&mut Machine, Now) + Send>;
+
 /// What a handle asks of the cluster.
 pub(crate) enum Command {
     /// To look at its state or to change it.
-    Change(Box<dyn FnOnce(&mut Machine, Now) + Send>),
+    Change(Change),
     /// To start a node.
     Start(NodeId, oneshot::Sender<Result<(), Error>>),
     /// To stop a node in good order, or to kill it with a loss.

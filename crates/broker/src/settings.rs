@@ -22,6 +22,7 @@ pub enum Loss {
 
 /// The settings of a cluster, as its builder collects them.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "settings that are on or off, each by its name")]
 pub(crate) struct Settings {
     pub(crate) nodes: i32,
     pub(crate) racks: Vec<String>,

@@ -1,5 +1,7 @@
 //! The embedded cluster as its users see it: over the in-memory network with paused time, and over TCP.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};

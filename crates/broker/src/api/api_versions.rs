@@ -6,6 +6,7 @@ use ottla_wire::{ApiKey, ErrorCode};
 use super::{AnyResponse, Context, Outcome, spoken_versions};
 use crate::state::{ClusterState, Now};
 
+#[allow(clippy::needless_pass_by_value, reason = "the form of all handlers")]
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: ApiVersionsRequest) -> Outcome {
     let error_code = match context.whole_refused() {
         Some(code) => code,

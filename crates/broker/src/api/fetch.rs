@@ -20,7 +20,7 @@ use super::{AnyResponse, Context, LeaderHints, Outcome, Waiting, WaitingRequest,
 use crate::state::{ClusterState, Now, Partition, PartitionKey};
 
 /// The longest that a client can make a request wait.
-const MAX_WAIT: Duration = Duration::from_secs(300);
+const MAX_WAIT: Duration = Duration::from_mins(5);
 
 /// The most that one answer holds, whatever the client asks for (`fetch.max.bytes` of brokers).
 const MAX_BYTES: i32 = 55 * 1024 * 1024;

@@ -10,6 +10,7 @@ use ottla_wire::{ErrorCode, ProducerEpoch, ProducerId};
 use super::{AnyResponse, Context, Outcome};
 use crate::state::{ClusterState, Now};
 
+#[allow(clippy::needless_pass_by_value, reason = "the form of all handlers")]
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: InitProducerIdRequest) -> Outcome {
     let refused = match (context.whole_refused(), request.transactional_id.as_deref()) {
         (Some(code), _) => Some(code),

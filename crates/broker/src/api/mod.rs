@@ -1,5 +1,7 @@
 //! The APIs, one a file: a request in, a response out, decided on the state without I/O.
 //!
+//! Every handler takes the request by value, so that Produce and Fetch can keep what they wait with.
+//!
 //! The table at the foot of this file is what the brokers speak. Produce and Fetch may have to wait; what they wait for
 //! is a value ([`Waiting`]) that the machine looks at again when one of its partitions has changed or its time is up.
 

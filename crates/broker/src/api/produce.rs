@@ -21,7 +21,7 @@ use crate::records::{self, Rejected};
 use crate::state::{ClusterState, Now, PartitionKey, TimestampType};
 
 /// The longest that a client can make a request wait: Java's default for the whole delivery.
-const MAX_WAIT: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_mins(2);
 
 pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, request: ProduceRequest) -> Outcome {
     let ProduceRequest { acks, timeout_ms, topic_data, transactional_id } = request;
@@ -32,7 +32,8 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
         let mut partitions = Vec::with_capacity(partition_data.len());
         for data in partition_data {
             let index = data.index;
-            let refused = context.refused(&topic_name, Some(index)).or_else(|| refused_whole(acks, &transactional_id));
+            let refused =
+                context.refused(&topic_name, Some(index)).or_else(|| refused_whole(acks, transactional_id.as_deref()));
             let key = partition_key(state, &name, topic_id, index);
             let appended = match (refused, key) {
                 (Some(code), _) | (None, Err(code)) => Err(Rejected::from(code)),
@@ -55,7 +56,7 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
     Outcome::Wait(Waiting { until: now.instant + timeout, partitions, request: WaitingRequest::Produce(awaited) })
 }
 
-fn refused_whole(acks: i16, transactional_id: &Option<String>) -> Option<ErrorCode> {
+fn refused_whole(acks: i16, transactional_id: Option<&str>) -> Option<ErrorCode> {
     if transactional_id.is_some() {
         return Some(ErrorCode::TransactionalIdAuthorizationFailed);
     }

@@ -291,7 +291,9 @@ impl ClusterState {
 
     fn replicate_all(&mut self, now: Instant) {
         let keys = self.topics.values().flat_map(Topic::keys).collect::<Vec<_>>();
-        keys.into_iter().for_each(|key| self.replicate(key, now));
+        for key in keys {
+            self.replicate(key, now);
+        }
     }
 
     /// A round of replication of one partition, and what follows from it.
