@@ -6,8 +6,15 @@
 //! - [`seeds`]: the golden vectors as the inputs that fuzzing starts from.
 //! - [`suite`]: one suite of cases, run over the embedded broker (`tests/embedded.rs`) and a real Kafka (`tests/kafka`).
 
+#![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
+
 pub mod golden;
 pub mod kafka;
 pub mod record;
 pub mod seeds;
 pub mod suite;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct ReadMe;

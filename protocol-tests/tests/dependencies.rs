@@ -3,6 +3,8 @@
 //! Read from `cargo metadata`, over what `ottla` and the `ottla` command need to build and run on any platform; what only
 //! tests and benches need is not shipped. `.ci/no-c` proves the last point by building.
 
+#![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::process::Command;

@@ -229,7 +229,7 @@ impl TestCluster {
     }
 
     /// The node keeps its connections and answers nothing (SIGSTOP, or its like).
-    pub async fn pause_node(&self, node: i32) {
+    pub fn pause_node(&self, node: i32) {
         match &self.backend {
             Backend::Embedded(cluster) => {
                 cluster.faults().inject(Fault::black_hole().on_node(NodeId(node)).always());
@@ -239,7 +239,7 @@ impl TestCluster {
     }
 
     /// A paused node goes on.
-    pub async fn resume_node(&self, node: i32) {
+    pub fn resume_node(&self, node: i32) {
         match &self.backend {
             Backend::Embedded(cluster) => cluster.faults().clear(),
             Backend::Kafka(kafka) => kafka.cluster.resume_node(node as usize).expect("the broker goes on"),

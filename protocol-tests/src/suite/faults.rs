@@ -159,7 +159,7 @@ async fn a_node_that_hangs_delays_only_what_it_leads(cluster: TestCluster) {
         }
     }
     let led_elsewhere = led_elsewhere.expect("the leaders are spread over the nodes");
-    cluster.pause_node(node).await;
+    cluster.pause_node(node);
     // acks=all waits until the hanging replica has left the in-sync replicas; reading waits for nobody.
     let elsewhere = PlainRecord::new("k", "elsewhere").to_partition(led_elsewhere);
     let producer = client.producer().acks(ottla::Acks::Leader).build().unwrap();
@@ -174,7 +174,7 @@ async fn a_node_that_hangs_delays_only_what_it_leads(cluster: TestCluster) {
     })
     .await;
     assert!(records.iter().all(|record| record.value == elsewhere.value), "{records:?}");
-    cluster.resume_node(node).await;
+    cluster.resume_node(node);
     traffic.send(60).await;
     traffic.check().await;
 }

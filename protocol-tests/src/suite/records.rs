@@ -194,7 +194,9 @@ async fn batches_outlive_their_consumer(cluster: TestCluster) {
     // On another task: batches are owned and may be sent.
     let read = tokio::spawn(async move {
         let mut records = Vec::new();
-        kept.iter().for_each(|batches| super::io::take(batches, &mut records));
+        for batches in &kept {
+            super::io::take(batches, &mut records);
+        }
         records
     });
     assert_eq!(contents(&read.await.unwrap()), contents(&sent));

@@ -89,7 +89,9 @@ async fn partitions_are_added_and_the_consumer_notices(cluster: TestCluster) {
 
 async fn an_unknown_topic_is_an_error_that_names_it(cluster: TestCluster) {
     let topic = cluster.topic_name("unknown");
-    let client = cluster.client_builder().default_api_timeout(Duration::from_secs(2)).build().unwrap();
+    let client = cluster.client_builder();
+    let client =
+        client.request_timeout(Duration::from_secs(2)).default_api_timeout(Duration::from_secs(2)).build().unwrap();
     let producer = client.producer().max_block(Duration::from_secs(2)).build().unwrap();
     let record = PlainRecord::new("k", "v");
     let error = producer.send(super::io::to_send(&topic, &record)).await.unwrap_err();

@@ -3,6 +3,8 @@
 //! Without `java`, `javac` or the jars every case is listed as ignored and the reason is printed; with
 //! `OTTLA_REQUIRE_KAFKA=1` each is a failure. `OTTLA_KAFKA_VERSION` names the version.
 
+#![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
+
 mod interop;
 mod processes;
 mod shared;
