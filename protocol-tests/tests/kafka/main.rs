@@ -4,6 +4,7 @@
 //! `OTTLA_REQUIRE_KAFKA=1` each is a failure. `OTTLA_KAFKA_VERSION` names the version.
 
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
+#![allow(clippy::format_collect, reason = "texts of a few hundred lines, for reading rather than for speed")]
 
 mod interop;
 mod processes;
@@ -31,12 +32,12 @@ fn main() -> ExitCode {
     let shared = toolbox.ok().map(|toolbox| Arc::new(Shared::new(toolbox)));
     let mut trials = Vec::new();
     for case in suite::cases() {
-        trials.push(trial(&format!("suite::{}", case.name), &shared, reason.as_deref(), move |shared| {
-            shared.run_case(case)
+        trials.push(trial(&format!("suite::{}", case.name), shared.as_ref(), reason.as_deref(), move |shared| {
+            shared.run_case(case);
         }));
     }
     for (name, body) in interop::TESTS {
-        trials.push(trial(&format!("interop::{name}"), &shared, reason.as_deref(), move |shared| {
+        trials.push(trial(&format!("interop::{name}"), shared.as_ref(), reason.as_deref(), move |shared| {
             shared.run(|kafka| Box::pin(body(kafka)));
         }));
     }
@@ -58,11 +59,11 @@ fn main() -> ExitCode {
 
 fn trial(
     name: &str,
-    shared: &Option<Arc<Shared>>,
+    shared: Option<&Arc<Shared>>,
     missing: Option<&str>,
     run: impl FnOnce(&Shared) + Send + 'static,
 ) -> Trial {
-    let shared = shared.clone();
+    let shared = shared.cloned();
     let reason = missing.map(str::to_owned);
     let is_skipped = missing.is_some() && !kafka::is_required();
     let body = move || match shared {
