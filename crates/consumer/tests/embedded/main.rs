@@ -7,6 +7,7 @@ mod contract;
 mod corrupt;
 mod faults;
 mod memory;
+mod random;
 mod reading;
 mod setup;
 mod waiting;
