@@ -23,7 +23,7 @@ use crate::hand_out::Taken;
 use crate::opener::Opener;
 use crate::plan::{Fetch, Lane, NextFetch};
 use crate::position::Phase;
-use crate::state::{Broker, State};
+use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
 const ONE: NodeId = NodeId(1);
@@ -54,7 +54,7 @@ fn lead(state: &mut State, partition: i32, node: NodeId) {
     for broker in state.brokers.values_mut() {
         broker.order.retain(|other| *other != place);
     }
-    state.brokers.entry(node).or_insert_with(Broker::default).order.push(place);
+    state.brokers.entry(node).or_default().order.push(place);
     let partition = state.partition_mut(place).unwrap();
     partition.leader = Some(Leader { node, epoch: Some(LeaderEpoch(3)) });
     partition.not_before = None;

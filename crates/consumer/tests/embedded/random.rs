@@ -66,7 +66,7 @@ async fn run(seed: u64) {
     }
     consumer.resume(&(0..PARTITIONS).map(partition).collect::<Vec<_>>()).unwrap();
     while expected != ends {
-        let batches = consumer.poll(Duration::from_secs(60)).await.unwrap();
+        let batches = consumer.poll(Duration::from_mins(1)).await.unwrap();
         assert!(!batches.is_empty(), "seed {seed}: nothing in a minute, at {expected:?} of {ends:?}");
         check(seed, 300, &batches, &BTreeSet::new(), &mut expected);
     }
