@@ -184,7 +184,16 @@ public final class Peer {
     }
 
     static TopicPartitionInfo partitionInfo(Admin admin, TopicPartition partition) throws Exception {
-        return admin.describeTopics(List.of(partition.topic())).allTopicNames().get(1, TimeUnit.MINUTES)
-                .get(partition.topic()).partitions().get(partition.partition());
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        while (true) {
+            try {
+                return admin.describeTopics(List.of(partition.topic())).allTopicNames().get(1, TimeUnit.MINUTES)
+                        .get(partition.topic()).partitions().get(partition.partition());
+            } catch (java.util.concurrent.ExecutionException unknown) {
+                // A broker learns of a new topic a little later than the one that was asked to make it.
+                if (System.nanoTime() > deadline) throw unknown;
+                Thread.sleep(100);
+            }
+        }
     }
 }
