@@ -1,7 +1,7 @@
 //! The only door to the `kafka-protocol` crate's decoders.
 //!
 //! That crate reserves a `Vec` for as many elements as an array's count claims, before it has read one: a Metadata
-//! response of 69 bytes makes it ask for 451 GB and abort the process. So bytes reach it through [`GuardedBytes`], which
+//! response of 69 bytes makes it ask for 451 GB and abort the process. So bytes reach it through `GuardedBytes`, which
 //! looks over its shoulder: the crate reads variable-length integers a byte at a time, by `try_get_u8`, and by nothing
 //! else, so the guard knows each count before the crate does and can refuse it. For that every length must be such an
 //! integer, which is why only flexible versions (KIP-482) are let in.
@@ -12,9 +12,9 @@
 //! 1. A Boolean can pose as the start of an integer and hide where the true one begins. So at every byte that can end
 //!    an integer (it is below 0x80, or the fifth) the value is taken for each start within the last five bytes.
 //! 2. A claim (the value less one: counts and lengths are written so) of more than what remains of the frame can only
-//!    be a tag number. All of those together may come to [`TAG_NUMBERS`], but for those of unknown tags, which are
+//!    be a tag number. All of those together may come to `TAG_NUMBERS`, but for those of unknown tags, which are
 //!    known by what follows: a size, then so many bytes. (After a string's value one byte less is taken.)
-//! 3. A claim of more than [`FREE_CLAIM`], which every string is below, must leave four bytes an element: so many the
+//! 3. A claim of more than `FREE_CLAIM`, which every string is below, must leave four bytes an element: so many the
 //!    smallest structures and numbers take, of which an array has so many. Where a message has byte fields that may be
 //!    larger, the claim passes if exactly that many bytes are taken next.
 //! 4. A frame over a limit (a setting, [`DEFAULT_MAX_GUARDED_BYTES`]) is refused unread.
