@@ -1,7 +1,7 @@
 //! The cluster without its sockets: calls and the time go in, answers come out.
 //!
 //! A call that cannot be answered at once waits, known by every partition it waits for, and is looked at again when
-//! one of them has changed. Its time is a timer that does nothing if the call has been answered before.
+//! one of them has changed, and when its time is up.
 //!
 //! Invariant: every call that came in leaves as exactly one [`Answer`], unless it was [cancelled](Machine::cancel).
 
@@ -11,7 +11,7 @@ use std::time::Instant;
 use ottla_wire::NodeId;
 
 use crate::api::{AnyRequest, AnyResponse, Context, Outcome, Waiting};
-use crate::state::{ClusterState, Now, PartitionKey, Timers};
+use crate::state::{ClusterState, Now, PartitionKey, TimerId, Timers};
 
 /// Names a request that is being handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) state: ClusterState,
-    waiting: BTreeMap<CallId, (NodeId, Waiting)>,
+    waiting: BTreeMap<CallId, (NodeId, TimerId, Waiting)>,
     waiting_for: BTreeMap<PartitionKey, BTreeSet<CallId>>,
     timers: Timers<CallId>,
     answers: VecDeque<(CallId, Answer)>,
@@ -88,7 +88,7 @@ impl Machine {
 
     /// Forgets what waits on a node: its connections are gone.
     pub(crate) fn cancel(&mut self, node: NodeId) {
-        let calls = self.waiting.iter().filter(|(_, (on, _))| *on == node).map(|(call, _)| *call).collect::<Vec<_>>();
+        let calls = self.waiting.iter().filter(|(_, (on, ..))| *on == node).map(|(call, _)| *call).collect::<Vec<_>>();
         for call in calls {
             self.forget(call);
             self.answers.push_back((call, Answer::Close));
@@ -96,11 +96,11 @@ impl Machine {
     }
 
     fn wait(&mut self, call: CallId, node: NodeId, waiting: Waiting) {
-        self.timers.set(waiting.until, call);
+        let timer = self.timers.set(waiting.until, call);
         for key in &waiting.partitions {
             self.waiting_for.entry(*key).or_default().insert(call);
         }
-        self.waiting.insert(call, (node, waiting));
+        self.waiting.insert(call, (node, timer, waiting));
         // What it waits for may have happened while it was handled: the append itself advances the high watermark.
         self.try_answer(call, false);
     }
@@ -116,14 +116,15 @@ impl Machine {
     }
 
     fn try_answer(&mut self, call: CallId, overdue: bool) {
-        let Some((_, waiting)) = self.waiting.get(&call) else { return };
+        let Some((.., waiting)) = self.waiting.get(&call) else { return };
         let Some(response) = waiting.request.try_answer(&mut self.state, overdue) else { return };
         self.forget(call);
         self.answers.push_back((call, Answer::Response(response)));
     }
 
     fn forget(&mut self, call: CallId) {
-        let Some((_, waiting)) = self.waiting.remove(&call) else { return };
+        let Some((_, timer, waiting)) = self.waiting.remove(&call) else { return };
+        self.timers.cancel(timer);
         for key in waiting.partitions {
             if let Some(calls) = self.waiting_for.get_mut(&key) {
                 calls.remove(&call);

@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_connection::BoxedStream;
@@ -52,8 +53,8 @@ impl Service {
                     Ok(stream) => drop(connections.spawn(self.clone().serve(stream))),
                     // The client has gone before it was accepted, or file descriptors are short: both pass.
                     Err(error) => {
-                        tracing::debug!(node = %self.node, %error, "a connection could not be accepted");
-                        tokio::task::yield_now().await;
+                        tracing::debug!(node = %self.node, ?error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_BACKOFF).await;
                     }
                 },
             }
@@ -66,7 +67,7 @@ impl Service {
         let node = self.node;
         match self.answer_requests(&mut stream).await {
             Ok(()) => {}
-            Err(error) => tracing::debug!(%node, %error, "a connection has ended"),
+            Err(error) => tracing::debug!(%node, ?error, "a connection has ended"),
         }
     }
 
@@ -141,8 +142,12 @@ async fn read_frame(stream: &mut BoxedStream, max_bytes: usize) -> io::Result<Op
     }
     stream.read_exact(&mut prefix[1..]).await?;
     let length = frame_length(prefix, max_bytes).map_err(io::Error::other)?;
-    let mut frame = BytesMut::with_capacity(length);
+    // What is announced is believed as it arrives: nobody gets 100 MiB for four bytes.
+    let mut frame = BytesMut::with_capacity(length.min(BELIEVED_BYTES));
     while frame.len() < length {
+        if frame.len() == frame.capacity() {
+            frame.reserve((length - frame.len()).min(frame.len()));
+        }
         let mut rest = (&mut *stream).take((length - frame.len()) as u64);
         if rest.read_buf(&mut frame).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -171,6 +176,12 @@ async fn write_frame(stream: &mut BoxedStream, frame: Frame) -> io::Result<()> {
     }
     stream.flush().await
 }
+
+/// How long a node that cannot accept a connection waits before it tries again.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(20);
+
+/// Room for so much of a frame is made before any of it has arrived; then as much again as has.
+const BELIEVED_BYTES: usize = 1024 * 1024;
 
 /// How many segments are handed to the system at once.
 const MAX_SLICES: usize = 64;

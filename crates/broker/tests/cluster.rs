@@ -12,10 +12,11 @@ use ottla_wire::guarded::{CreatableTopic, CreateTopicsRequest, DeleteTopicState,
 use ottla_wire::messages::{
     ApiVersionsResponse, FetchPartition, FetchPartitionData, FetchRequest, FetchTopic, InitProducerIdRequest,
     LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic, MetadataRequest,
-    ProducePartitionData, ProducePartitionResponse, ProduceRequest, ProduceTopicData,
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic, ProducePartitionData,
+    ProducePartitionResponse, ProduceRequest, ProduceTopicData,
 };
 use ottla_wire::records::{BatchBuilder, ProducerState, RecordBatches};
-use ottla_wire::{ApiKey, ErrorCode, NodeId, RequestHeader, Writer, decode_response};
+use ottla_wire::{ApiKey, ErrorCode, NodeId, Request, RequestHeader, TopicId, Writer, decode_response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -411,4 +412,124 @@ async fn bad_settings_name_themselves() {
     assert_eq!(refused(in_memory().nodes(0)).await, "nodes");
     assert_eq!(refused(in_memory().default_replication_factor(2)).await, "default_replication_factor");
     assert_eq!(refused(in_memory().topic_default("no.such", "1")).await, "topic_default");
+}
+
+/// Asks in every one of those versions, by having the cluster list only that one. `check` sees each answer.
+async fn in_every_version<R: Request>(
+    node: i32,
+    range: std::ops::RangeInclusive<i16>,
+    request: impl Fn(TopicId) -> R,
+    check: impl Fn(i16, R::Response),
+) {
+    for version in range {
+        let cluster = in_memory().nodes(2).api_versions(R::API_KEY, version, version).start().await.unwrap();
+        let topic = cluster.create_topic(TOPIC, 1, 1).await.unwrap();
+        cluster.append_unchecked(TOPIC, 0, batch(b"there"), 1).await.unwrap();
+        let connection = connect(&cluster, node).await.unwrap();
+        let answer = connection.request(&request(topic)).await;
+        check(version, answer.unwrap_or_else(|error| panic!("{} {version}: {error:?}", R::NAME)));
+    }
+}
+
+/// The codes of the leader, node 0, and of the other, which has no replica.
+const ANSWERS: [(i32, ErrorCode); 2] = [(0, ErrorCode::None), (1, ErrorCode::NotLeaderOrFollower)];
+
+#[tokio::test(start_paused = true)]
+async fn every_version_of_produce_is_answered_by_the_leader_and_by_others() {
+    for (node, code) in ANSWERS {
+        let request = |topic_id| {
+            let mut request = produce(-1, batch(b"new"));
+            request.topic_data[0].topic_id = topic_id;
+            request
+        };
+        in_every_version(node, 3..=13, request, |version, response| {
+            let partition = &response.responses[0].partition_responses[0];
+            assert_eq!(partition.error_code, code, "version {version}");
+            let hint = (node == 1 && version >= 10).then_some(NodeId(0));
+            assert_eq!(partition.current_leader.leader_id.known(), hint, "version {version}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_version_of_fetch_is_answered_by_the_leader_and_by_others() {
+    for (node, code) in ANSWERS {
+        let request = |topic_id| {
+            let mut request = fetch(0, 0);
+            request.topics[0].topic_id = topic_id;
+            request
+        };
+        in_every_version(node, 4..=18, request, |version, response| {
+            let partition = &response.responses[0].partitions[0];
+            assert_eq!(partition.error_code, code, "version {version}");
+            let hint = (node == 1 && version >= 16).then_some(NodeId(0));
+            assert_eq!(partition.current_leader.leader_id.known(), hint, "version {version}");
+            assert_eq!(partition.records.as_ref().unwrap().is_empty(), node == 1, "version {version}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_version_of_list_offsets_is_answered_by_the_leader_and_by_others() {
+    for (node, code) in ANSWERS {
+        let request = |_| {
+            let latest = ListOffsetsPartition { timestamp: LATEST_TIMESTAMP, ..Default::default() };
+            let topic = ListOffsetsTopic { name: TOPIC.to_owned(), partitions: vec![latest] };
+            ListOffsetsRequest { topics: vec![topic], ..Default::default() }
+        };
+        in_every_version(node, 1..=11, request, |version, response| {
+            assert_eq!(response.topics[0].partitions[0].error_code, code, "version {version}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_version_of_offset_for_leader_epoch_is_answered_by_the_leader_and_by_others() {
+    for (node, code) in ANSWERS {
+        let request = |_| {
+            let partitions = vec![OffsetForLeaderPartition::default()];
+            let topic = OffsetForLeaderTopic { topic: TOPIC.to_owned(), partitions };
+            OffsetForLeaderEpochRequest { topics: vec![topic], ..Default::default() }
+        };
+        in_every_version(node, 2..=4, request, |version, response| {
+            assert_eq!(response.topics[0].partitions[0].error_code, code, "version {version}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_version_of_metadata_is_answered() {
+    let request = |_| MetadataRequest::of_names([TOPIC, "../no"]);
+    in_every_version(0, 0..=13, request, |version, response| {
+        let codes: Vec<_> = response.topics.iter().map(|topic| topic.error_code).collect();
+        assert_eq!(codes, [ErrorCode::None, ErrorCode::InvalidTopicException], "version {version}");
+    })
+    .await;
+    let request = |_| MetadataRequest::of_ids([TopicId([7; 16])]);
+    in_every_version(0, 12..=13, request, |version, response| {
+        assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicId, "version {version}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_version_of_init_producer_id_is_answered() {
+    in_every_version(
+        0,
+        0..=5,
+        |_| InitProducerIdRequest::default(),
+        |version, response| {
+            assert_eq!(response.error_code, ErrorCode::None, "version {version}");
+        },
+    )
+    .await;
+    let transactional = |_| InitProducerIdRequest { transactional_id: Some("no".to_owned()), ..Default::default() };
+    in_every_version(0, 0..=5, transactional, |version, response| {
+        assert_eq!(response.error_code, ErrorCode::UnsupportedVersion, "version {version}");
+    })
+    .await;
 }

@@ -76,7 +76,7 @@ impl AwaitedFetch {
     }
 
     fn answer(&self, state: &mut ClusterState) -> FetchResponse {
-        let mut hints = LeaderHints::default();
+        let mut hints = LeaderHints::carried_since(16, self.context.version);
         let mut budget =
             Budget { bytes: usize::try_from(self.request.max_bytes.min(MAX_BYTES)).unwrap_or(0), at_least_one: true };
         let responses = self.request.topics.iter().map(|topic| {

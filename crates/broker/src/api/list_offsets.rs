@@ -26,7 +26,8 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
                 error_code,
                 timestamp: found.timestamp,
                 offset: found.offset,
-                leader_epoch: LeaderEpoch(found.leader_epoch),
+                // Before version 4 there is no place for it.
+                leader_epoch: if context.version < 4 { LeaderEpoch::NONE } else { LeaderEpoch(found.leader_epoch) },
             }
         };
         let partitions = topic.partitions.iter().map(partition).collect();

@@ -41,9 +41,13 @@ fn answer(state: &mut ClusterState, context: &Context, asked: MetadataRequestTop
     let Some(name) = asked.name else {
         return match state.topic_by_id(asked.topic_id) {
             Some(topic) => describe(state, context, topic),
-            None => {
-                MetadataTopic { error_code: ErrorCode::UnknownTopicId, topic_id: asked.topic_id, ..Default::default() }
-            }
+            None => MetadataTopic {
+                error_code: ErrorCode::UnknownTopicId,
+                topic_id: asked.topic_id,
+                // Versions 10 and 11 let topics be asked for by id, and cannot answer without a name.
+                name: (context.version < 12).then(String::new),
+                ..Default::default()
+            },
         };
     };
     if let Some(topic) = state.topic(&name) {

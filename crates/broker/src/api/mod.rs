@@ -148,16 +148,23 @@ fn check_leader_epoch(requested: LeaderEpoch, current: i32) -> Result<(), ErrorC
 }
 
 /// Collects where the leaders are that an answer names (KIP-951).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LeaderHints {
+    /// Whether the answer's version has a place for them.
+    carried: bool,
     endpoints: Vec<NodeEndpoint>,
 }
 
 impl LeaderHints {
+    /// For an answer in `version` of an API that names leaders from version `since` on.
+    fn carried_since(since: i16, version: i16) -> Self {
+        Self { carried: version >= since, endpoints: Vec::new() }
+    }
+
     /// The leader to name beside an error that a client with newer metadata would not have got.
     fn hint(&mut self, state: &ClusterState, key: Option<PartitionKey>, code: ErrorCode) -> LeaderIdAndEpoch {
         let moved = matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
-        let hint = key.filter(|_| moved).and_then(|key| state.leader_hint(key));
+        let hint = key.filter(|_| moved && self.carried).and_then(|key| state.leader_hint(key));
         let Some((leader_id, leader_epoch)) = hint else { return LeaderIdAndEpoch::default() };
         if let Some(node) = state.live_node(leader_id)
             && self.endpoints.iter().all(|endpoint| endpoint.node_id != leader_id)

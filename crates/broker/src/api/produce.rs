@@ -25,7 +25,8 @@ const MAX_WAIT: Duration = Duration::from_mins(2);
 
 pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, request: ProduceRequest) -> Outcome {
     let ProduceRequest { acks, timeout_ms, topic_data, transactional_id } = request;
-    let mut awaited = AwaitedProduce { node: context.node, topics: Vec::with_capacity(topic_data.len()) };
+    let mut awaited =
+        AwaitedProduce { node: context.node, version: context.version, topics: Vec::with_capacity(topic_data.len()) };
     for ProduceTopicData { name, topic_id, partition_data } in topic_data {
         let topic_name =
             state.topic_by_id(topic_id).map_or_else(|| name.as_str().into(), |topic| Arc::clone(&topic.name));
@@ -110,6 +111,7 @@ fn append(
 #[derive(Debug)]
 pub(crate) struct AwaitedProduce {
     node: NodeId,
+    version: i16,
     topics: Vec<TopicResult>,
 }
 
@@ -148,7 +150,7 @@ impl AwaitedProduce {
 
     /// The answer, `open` being the code of what is not known to be safe; `None`: nobody asked for that.
     fn answer(&self, state: &ClusterState, open: Option<ErrorCode>) -> ProduceResponse {
-        let mut hints = LeaderHints::default();
+        let mut hints = LeaderHints::carried_since(10, self.version);
         let responses = self.topics.iter().map(|topic| ProduceTopicResponse {
             name: topic.name.clone(),
             topic_id: topic.topic_id,

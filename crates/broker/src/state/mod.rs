@@ -29,7 +29,7 @@ use ottla_wire::compression::Decompressor;
 use ottla_wire::{ErrorCode, NodeId, TopicId};
 
 pub(crate) use self::partition::Partition;
-pub(crate) use self::timers::Timers;
+pub(crate) use self::timers::{TimerId, Timers};
 pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigKey, ConfigSource, TimestampType, TopicConfig};
 pub(crate) use self::topics::{NewTopic, Topic, check_name, unknown_topic};
 use crate::records::MAX_BATCH_BYTES;
@@ -192,7 +192,9 @@ impl ClusterState {
         self.changed.insert(key);
         match self.settings.replication_delay {
             delay if delay.is_zero() => self.replicate(key, now),
-            delay => self.timers.set(now + delay, Timer::Replicate(key)),
+            delay => {
+                self.timers.set(now + delay, Timer::Replicate(key));
+            }
         }
     }
 

@@ -128,7 +128,7 @@ fn a_waiting_fetch_learns_that_the_leader_has_died() {
     let mut cluster = TestCluster::new();
     let mut request = fetch(0);
     request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(0);
-    cluster.send(1, 12, AnyRequest::Fetch(request));
+    cluster.send(1, 16, AnyRequest::Fetch(request));
     let now = cluster.now;
     cluster.machine.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
     let data = cluster.fetched();
