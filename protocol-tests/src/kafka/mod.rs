@@ -1,6 +1,6 @@
 //! A real Apache Kafka for tests: started, broken and stopped by the tests themselves, on loopback only.
 //!
-//! [`Toolbox::find`] says whether this machine can run one (`java`, `mvn`, `bash`); [`KafkaCluster::start`] starts one to
+//! [`Toolbox::find`] says whether this machine can run one (`java`, `mvn`, `bash`); [`KafkaClusterBuilder::start`] starts one to
 //! three brokers (KRaft, each of them broker and controller) on free ports; [`JavaPeer`] is one long-lived Java process
 //! that produces, consumes and administers on request, because starting a JVM for each question costs more than the
 //! question. Kafka's jars come from Maven Central once and stay in a cache (`kafka/jars`).
