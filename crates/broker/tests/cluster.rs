@@ -533,3 +533,16 @@ async fn every_version_of_init_producer_id_is_answered() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_megabytes_arrives_whole() {
+    let cluster = in_memory().start().await.unwrap();
+    cluster.create_topic_with(TOPIC, 1, 1, [("max.message.bytes", "20000000")]).await.unwrap();
+    let connection = connect(&cluster, 0).await.unwrap();
+    let sent = batch(&vec![b'x'; 5_000_000]);
+    assert_eq!(send(&connection, &produce(1, sent.clone())).await.base_offset, 0);
+    let data = read(&connection, &fetch(0, 0)).await;
+    let stored = data.records.unwrap();
+    // All but the leader's epoch, which only the broker knows.
+    assert_eq!((&stored[..12], &stored[16..]), (&sent[..12], &sent[16..]));
+}
