@@ -9,7 +9,7 @@ use crate::arguments::Consume;
 use crate::report::{Run, Tally};
 
 /// How long nothing may arrive before the run has failed.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
+const IDLE_LIMIT: Duration = Duration::from_mins(1);
 
 /// The line of the run.
 pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {

@@ -21,7 +21,7 @@ impl Usage {
         Ok(Self {
             user_seconds: seconds(usage.user_time()),
             system_seconds: seconds(usage.system_time()),
-            max_resident_kib: i64::from(usage.max_rss()) / unit,
+            max_resident_kib: usage.max_rss() / unit,
         })
     }
 
