@@ -144,7 +144,12 @@ impl Cluster {
                 }
                 tokio::time::sleep_until(wait).await;
             }
-            metadata = self.refresh_by(Topics::named([Arc::clone(&name)]), deadline).await?;
+            metadata = match (self.refresh_by(Topics::named([Arc::clone(&name)]), deadline).await, error_code) {
+                (Ok(metadata), _) => metadata,
+                // What the cluster said of the topic tells more than that there was no time to ask again.
+                (Err(Error::TimedOut { .. }), Some(error_code)) => return Err(Error::Topic { topic: name, error_code }),
+                (Err(error), _) => return Err(error),
+            };
         }
         Err(Error::Closed)
     }

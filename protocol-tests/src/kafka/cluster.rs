@@ -107,7 +107,6 @@ broker.rack=rack-{node}
 replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 num.partitions=3
 default.replication.factor={replicas}
-min.insync.replicas={}
 offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=5
 transaction.state.log.replication.factor={replicas}
@@ -124,7 +123,6 @@ controlled.shutdown.max.retries=1
 log.segment.delete.delay.ms=1000
 ",
             data_directory(directory, node).display(),
-            replicas.min(2),
         );
         for (name, value) in &self.settings {
             writeln!(text, "{name}={value}").expect("a String takes any text");

@@ -137,6 +137,9 @@ impl TestCluster {
     /// As [`topic`](Self::topic), with settings of its own.
     pub async fn topic_with(&self, suffix: &str, partitions: i32, configs: &[(&str, &str)]) -> String {
         let name = self.topic_name(suffix);
+        // What acks=all acknowledges survives the loss of any one node. As a topic's setting: before Kafka 4, a cluster
+        // that has it as its default refuses writes to topics of one replica.
+        let configs = [&[("min.insync.replicas", "2")], configs].concat();
         match &self.backend {
             Backend::Embedded(cluster) => {
                 let created = cluster.create_topic_with(&name, partitions, NODES as i16, configs.iter().copied()).await;
@@ -144,7 +147,7 @@ impl TestCluster {
             }
             Backend::Kafka(kafka) => {
                 let (mut peer, bootstrap) = (kafka.peer().await, self.bootstrap_servers());
-                let created = peer.create_topic(&bootstrap, &name, partitions, NODES as i16, configs).await;
+                let created = peer.create_topic(&bootstrap, &name, partitions, NODES as i16, &configs).await;
                 created.expect("Java creates the topic");
             }
         }
