@@ -148,7 +148,7 @@ impl Driver {
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let cause = self.serve().await;
-        tracing::debug!(address = %self.address, %cause, "connection closed");
+        tracing::debug!(address = %self.address, cause = &cause as &dyn std::error::Error, "connection closed");
         // Published first: whoever learns that a request failed finds the connection closed.
         self.closed.send_replace(Some(cause.clone()));
         for (request, written) in self.in_flight.drain() {
