@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers, TcpConnector};
-use ottla_wire::{NodeId, Request, TopicPartition};
+use ottla_wire::{ErrorCode, NodeId, Request, TopicPartition};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -147,7 +147,9 @@ impl Cluster {
             metadata = match (self.refresh_by(Topics::named([Arc::clone(&name)]), deadline).await, error_code) {
                 (Ok(metadata), _) => metadata,
                 // What the cluster said of the topic tells more than that there was no time to ask again.
-                (Err(Error::TimedOut { .. }), Some(error_code)) => return Err(Error::Topic { topic: name, error_code }),
+                (Err(Error::TimedOut { .. }), Some(error_code)) => {
+                    return Err(Error::Topic { topic: name, error_code });
+                }
                 (Err(error), _) => return Err(error),
             };
         }
@@ -171,6 +173,10 @@ impl Cluster {
     /// Asks in the background, together with whatever else is to be asked; repeated demands wait for a back-off. Does
     /// nothing where there is no runtime.
     pub fn request_refresh(&self, topics: Topics) {
+        let topics = match topics {
+            Topics::Named(names) => Topics::Named(names.into_iter().filter(|name| can_be_written(name)).collect()),
+            topics => topics,
+        };
         if self.start().is_ok() {
             // An error means that the cluster is closed.
             let _: Result<_, _> = self.inner.commands.send(Command::Refresh { topics, reply: None });
@@ -182,7 +188,7 @@ impl Cluster {
     /// Looking a topic up in [`metadata`](Self::metadata) does the same for that long; the guard is for those who
     /// may not look for longer.
     pub fn keep_topics<T: Into<Arc<str>>>(&self, topics: impl IntoIterator<Item = T>) -> KeptTopics {
-        let topics: Vec<Arc<str>> = topics.into_iter().map(Into::into).collect();
+        let topics: Vec<Arc<str>> = topics.into_iter().map(Into::into).filter(can_be_written).collect();
         // An error means that the cluster is closed.
         let _: Result<_, _> = self.inner.commands.send(Command::Keep(topics.clone()));
         KeptTopics { topics, commands: self.inner.commands.downgrade() }
@@ -211,8 +217,9 @@ impl Cluster {
     /// A connection that is being made is made even if the future is dropped.
     pub async fn connection(&self, node: NodeId, role: ConnectionRole) -> Result<Connection, Error> {
         let runtime = self.start()?;
-        let broker = self.broker(node).await?;
-        let connection = self.inner.shared.pool.connection(&runtime, &broker, role).await;
+        self.find_node(node).await?;
+        let Shared { pool, metadata, .. } = &*self.inner.shared;
+        let connection = pool.connection(&runtime, metadata, node, role).await;
         self.noticing_failure(connection)
     }
 
@@ -233,8 +240,9 @@ impl Cluster {
         response_buffers: Option<Arc<dyn ResponseBuffers>>,
     ) -> Result<Connection, Error> {
         let runtime = self.start()?;
-        let broker = self.broker(node).await?;
-        let connection = self.inner.shared.pool.connect_alone(&runtime, &broker, response_buffers).await;
+        self.find_node(node).await?;
+        let Shared { pool, metadata, .. } = &*self.inner.shared;
+        let connection = pool.connect_alone(&runtime, metadata, node, response_buffers).await;
         self.noticing_failure(connection)
     }
 
@@ -349,6 +357,11 @@ impl Cluster {
     }
 
     async fn refresh_by(&self, topics: Topics, deadline: Instant) -> Result<Arc<Metadata>, Error> {
+        if let Topics::Named(names) = &topics
+            && let Some(name) = names.iter().find(|name| !can_be_written(name))
+        {
+            return Err(Error::Topic { topic: Arc::clone(name), error_code: ErrorCode::InvalidTopicException });
+        }
         self.start()?;
         let (reply, answer) = oneshot::channel();
         let refresh = Command::Refresh { topics, reply: Some(reply) };
@@ -361,11 +374,12 @@ impl Cluster {
         Err(Error::TimedOut { attempted: "asking for metadata", timeout, source })
     }
 
-    async fn broker(&self, node: NodeId) -> Result<Broker, Error> {
-        if let Some(broker) = self.metadata().broker(node) {
-            return Ok(broker.clone());
+    /// Asks the cluster about a node that is not known.
+    async fn find_node(&self, node: NodeId) -> Result<(), Error> {
+        if self.metadata().broker(node).is_some() {
+            return Ok(());
         }
-        self.refresh(Topics::None).await?.broker(node).cloned().ok_or(Error::UnknownNode { node })
+        self.refresh(Topics::None).await?.broker(node).map(|_| ()).ok_or(Error::UnknownNode { node })
     }
 
     /// A node that cannot be connected to may have left, or moved.
@@ -408,6 +422,12 @@ impl Cluster {
             is_changed
         });
     }
+}
+
+/// Whether a topic's name fits into a request. One that does not would keep all others that are asked for with it from
+/// being known; no topic can have it.
+fn can_be_written(name: &Arc<str>) -> bool {
+    i16::try_from(name.len()).is_ok()
 }
 
 impl Drop for KeptTopics {

@@ -51,7 +51,13 @@ pub(crate) enum Command {
 pub(crate) type Reply = oneshot::Sender<Result<Arc<Metadata>, Error>>;
 
 /// A metadata request under way.
-type Attempt = Pin<Box<dyn Future<Output = Result<MetadataResponse, Error>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+
+/// What was answered, and by whom; `None`: by a bootstrap server.
+struct Answer {
+    node: Option<NodeId>,
+    response: MetadataResponse,
+}
 
 /// The task's state.
 pub(crate) struct Driver {
@@ -62,6 +68,8 @@ pub(crate) struct Driver {
     kept: BTreeMap<Arc<str>, usize>,
     waiting: Vec<(Topics, Reply)>,
     under_way: Option<(Ask, Attempt)>,
+    /// The node that answered last.
+    answered_by: Option<NodeId>,
 }
 
 impl Driver {
@@ -72,7 +80,16 @@ impl Driver {
         backoff: Backoff,
     ) -> Self {
         let refresh = Refresh::new(&shared.config, backoff);
-        Self { shared, runtime, commands, refresh, kept: BTreeMap::new(), waiting: Vec::new(), under_way: None }
+        Self {
+            shared,
+            runtime,
+            commands,
+            refresh,
+            kept: BTreeMap::new(),
+            waiting: Vec::new(),
+            under_way: None,
+            answered_by: None,
+        }
     }
 
     /// Runs until the last handle is gone, or one closes the cluster.
@@ -130,7 +147,8 @@ impl Driver {
         self.forget_what_nobody_uses(now);
         if let Some(ask) = self.refresh.next_ask(now) {
             tracing::debug!(topics = ?ask.topics, rebootstrap = ask.rebootstrap, "asking for metadata");
-            let attempt = attempt(Arc::clone(&self.shared), self.runtime.clone(), ask.clone());
+            let last = self.answered_by.filter(|_| ask.elsewhere);
+            let attempt = attempt(Arc::clone(&self.shared), self.runtime.clone(), ask.clone(), last);
             self.under_way = Some((ask, Box::pin(attempt)));
         }
     }
@@ -156,15 +174,18 @@ impl Driver {
         }
     }
 
-    fn handle_outcome(&mut self, (ask, outcome): (Ask, Result<MetadataResponse, Error>)) {
+    fn handle_outcome(&mut self, (ask, outcome): (Ask, Result<Answer, Error>)) {
         let failure = match outcome {
-            Ok(response) => match response.error_code.into_result() {
-                Ok(()) => match self.take_in(&ask, response) {
-                    Ok(()) => return,
-                    Err(failure) => failure,
-                },
-                Err(error_code) => Error::Metadata { error_code },
-            },
+            Ok(Answer { node, response }) => {
+                self.answered_by = node;
+                match response.error_code.into_result() {
+                    Ok(()) => match self.take_in(&ask, response) {
+                        Ok(()) => return,
+                        Err(failure) => failure,
+                    },
+                    Err(error_code) => Error::Metadata { error_code },
+                }
+            }
             Err(failure) => failure,
         };
         tracing::debug!(error = &failure as &dyn std::error::Error, "no metadata");
@@ -183,19 +204,21 @@ impl Driver {
     fn take_in(&mut self, ask: &Ask, response: MetadataResponse) -> Result<(), Error> {
         let mut outcome = None;
         self.shared.metadata.send_if_modified(|metadata| {
-            let Some(Merged { metadata: merged, unsettled }) = merge(metadata, response, ask.topics == Topics::All)
-            else {
-                return false;
-            };
+            let Some(merged) = merge(metadata, response, ask.topics == Topics::All) else { return false };
+            let Merged { metadata: merged, unsettled, is_another_cluster } = merged;
             let is_changed = **metadata != merged;
             *metadata = Arc::new(merged);
-            outcome = Some((Arc::clone(metadata), is_changed, unsettled));
+            outcome = Some((Arc::clone(metadata), is_changed, unsettled, is_another_cluster));
             true
         });
-        let (metadata, is_changed, unsettled) = outcome.ok_or(Error::Metadata { error_code: ErrorCode::None })?;
+        let (metadata, is_changed, unsettled, is_another_cluster) =
+            outcome.ok_or(Error::Metadata { error_code: ErrorCode::None })?;
         self.shared.last_failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.shared.pool.retain(&metadata);
         self.refresh.handle_answer(now(), is_changed, &unsettled);
+        if is_another_cluster {
+            self.refresh.demand_used(now());
+        }
         self.answer(ask, &Ok(metadata));
         Ok(())
     }
@@ -212,8 +235,9 @@ impl Driver {
     }
 }
 
-/// Asks the known brokers, the best first, and where none of them answers the bootstrap servers (KIP-899).
-async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask) -> Result<MetadataResponse, Error> {
+/// Asks the known brokers, the best first but `last` after all others, and where none of them answers the bootstrap
+/// servers (KIP-899).
+async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask, last: Option<NodeId>) -> Result<Answer, Error> {
     let request = request_for(&ask.topics, shared.config.allow_auto_create_topics);
     let metadata = Arc::clone(&shared.metadata.borrow());
     let is_fixed = shared.config.metadata_recovery_strategy == MetadataRecoveryStrategy::None;
@@ -224,10 +248,12 @@ async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask) -> Result<Metad
         if nodes.is_empty() && !may_bootstrap {
             nodes.extend(shared.pool.first_to_wait_for(&metadata));
         }
+        // Stable: among the others the order stays.
+        nodes.sort_by_key(|node| Some(*node) == last);
         for node in nodes {
-            match ask_node(&shared, &runtime, &metadata, node, &request).await {
-                Ok(response) => return Ok(response),
-                Err(error) if !error.is_retriable() => return Err(error),
+            match ask_node(&shared, &runtime, node, &request).await {
+                Ok(response) => return Ok(Answer { node: Some(node), response }),
+                Err(error) if ends_attempt(&error) => return Err(error),
                 Err(error) => failure = Some(error),
             }
         }
@@ -237,18 +263,24 @@ async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask) -> Result<Metad
     }
     let random = shared.random.lock().unwrap_or_else(PoisonError::into_inner).fork();
     let Shared { connector, connection_config, config, .. } = &*shared;
-    ask_bootstrap_servers(&**connector, connection_config, &config.bootstrap_servers, random, &request).await
+    let servers = &config.bootstrap_servers;
+    let response = ask_bootstrap_servers(&**connector, connection_config, servers, random, &request).await?;
+    Ok(Answer { node: None, response })
+}
+
+/// Whether no other broker would do better. One that cannot be understood, or does not understand, says nothing about
+/// the others: it may be of another version, or no broker at all.
+fn ends_attempt(error: &Error) -> bool {
+    matches!(error, Error::Closed | Error::Connection { source: ottla_connection::Error::Encode { .. }, .. })
 }
 
 async fn ask_node(
     shared: &Shared,
     runtime: &Handle,
-    metadata: &Metadata,
     node: NodeId,
     request: &MetadataRequest,
 ) -> Result<MetadataResponse, Error> {
-    let broker = metadata.broker(node).ok_or(Error::UnknownNode { node })?;
-    let connection = shared.pool.connection(runtime, broker, ConnectionRole::General).await?;
+    let connection = shared.pool.connection(runtime, &shared.metadata, node, ConnectionRole::General).await?;
     connection.request(request).await.map_err(|source| {
         shared.pool.handle_unanswered(node);
         Error::Connection { attempted: "asking for metadata", node, source }
@@ -265,7 +297,7 @@ fn request_for(topics: &Topics, allow_auto_create_topics: bool) -> MetadataReque
 }
 
 /// The outcome of the attempt under way, which is over then; never, where there is none.
-async fn finished(under_way: &mut Option<(Ask, Attempt)>) -> (Ask, Result<MetadataResponse, Error>) {
+async fn finished(under_way: &mut Option<(Ask, Attempt)>) -> (Ask, Result<Answer, Error>) {
     let Some((_, attempt)) = under_way else { return std::future::pending().await };
     let outcome = attempt.as_mut().await;
     match under_way.take() {

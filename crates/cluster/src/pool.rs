@@ -49,6 +49,9 @@ enum SlotState {
     Open(Connection),
 }
 
+/// The newest metadata, which says where nodes listen.
+type Known = watch::Sender<Arc<Metadata>>;
+
 /// How a connect ended, once it has.
 type Outcome = Option<Result<Connection, ottla_connection::Error>>;
 
@@ -67,16 +70,19 @@ impl Pool {
         Self { connector, config, state: Mutex::new(state) }
     }
 
-    /// The connection to `broker`, made on `runtime` if there is none.
+    /// The connection to a node that is in `known`, made on `runtime` if there is none.
     pub(crate) async fn connection(
         self: &Arc<Self>,
         runtime: &Handle,
-        broker: &Broker,
+        known: &Known,
+        node: NodeId,
         role: ConnectionRole,
     ) -> Result<Connection, Error> {
-        let node = broker.node;
         loop {
-            let mut outcome = match self.next_step(runtime, broker, role)? {
+            // Looked up each time: a node may move while its back-off is waited for, and whoever went on to where it
+            // was would put its new connection out of place.
+            let broker = known.borrow().broker(node).cloned().ok_or(Error::UnknownNode { node })?;
+            let mut outcome = match self.next_step(runtime, &broker, role)? {
                 Step::Use(connection) => return Ok(connection),
                 Step::BackOff(until) => {
                     tokio::time::sleep_until(until.into()).await;
@@ -98,14 +104,14 @@ impl Pool {
         }
     }
 
-    /// A connection to `broker` that is not kept here, made on `runtime`.
+    /// A connection to a node that is in `known`, not kept here, made on `runtime`.
     pub(crate) async fn connect_alone(
         self: &Arc<Self>,
         runtime: &Handle,
-        broker: &Broker,
+        known: &Known,
+        node: NodeId,
         response_buffers: Option<Arc<dyn ResponseBuffers>>,
     ) -> Result<Connection, Error> {
-        let node = broker.node;
         loop {
             let connect_at = {
                 let state = self.state();
@@ -117,9 +123,10 @@ impl Pool {
             let Some(connect_at) = connect_at else { break };
             tokio::time::sleep_until(connect_at.into()).await;
         }
+        let broker = known.borrow().broker(node).cloned().ok_or(Error::UnknownNode { node })?;
         // A set, because dropping it ends the task.
         let mut opening = JoinSet::new();
-        let (pool, address) = (Arc::clone(self), broker.address.clone());
+        let (pool, address) = (Arc::clone(self), broker.address);
         opening.spawn_on(async move { pool.open(node, &address, response_buffers).await }, runtime);
         match opening.join_next().await {
             Some(Ok(opened)) => opened.map_err(|source| Error::Connection { attempted: CONNECT, node, source }),

@@ -7,6 +7,9 @@
 //! answer, a demand for what is already known waits for a back-off, too, that grows with each answer that changed
 //! nothing; a topic that has not been asked about before does not wait.
 //!
+//! Whoever asks again after an answer that told nothing new asks another broker: the one that answered may itself not
+//! have heard yet, and as it is connected it would be asked for ever.
+//!
 //! A topic is in use for `metadata.max.idle.ms` after it was last demanded or looked up, and while somebody keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +58,8 @@ pub(crate) struct Ask {
     pub(crate) topics: Topics,
     /// From the bootstrap servers, whatever brokers are known.
     pub(crate) rebootstrap: bool,
+    /// The answer before this one did not help: another broker may know more.
+    pub(crate) elsewhere: bool,
     is_complete: bool,
 }
 
@@ -96,6 +101,12 @@ impl Refresh {
         self.last_used.insert(Arc::clone(topic), now);
     }
 
+    /// Nothing is known any more of the topics in use: they are asked for anew.
+    pub(crate) fn demand_used(&mut self, now: Instant) {
+        let topics = Topics::Named(self.last_used.keys().cloned().collect());
+        self.demanded.add(now, &topics, false);
+    }
+
     /// Stops using the topics that nobody has asked about for too long. True if there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let before = self.last_used.len();
@@ -132,7 +143,9 @@ impl Refresh {
         let too_long = |since: Instant| since + self.rebootstrap_trigger <= now;
         let rebootstrap = self.must_rebootstrap || self.failing_since.is_some_and(too_long);
         let is_complete = is_complete || topics == Topics::All;
-        let ask = Ask { topics, rebootstrap, is_complete };
+        let is_repeated = demanded.since.is_some() && self.unchanged_answers > 0;
+        let elsewhere = self.failures > 0 || is_repeated;
+        let ask = Ask { topics, rebootstrap, elsewhere, is_complete };
         self.under_way = Some(ask.clone());
         Some(ask)
     }

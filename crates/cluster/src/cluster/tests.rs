@@ -10,7 +10,7 @@ use ottla_wire::messages::{
     ApiVersion, ApiVersionsResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataBroker,
     MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
 };
-use ottla_wire::{ApiKey, ErrorCode, LeaderEpoch, Message, Reader, RequestHeader, encode_response};
+use ottla_wire::{ApiKey, LeaderEpoch, Message, Reader, RequestHeader, encode_response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -34,6 +34,10 @@ struct State {
     accepted: BTreeMap<i32, usize>,
     /// What is answered to the next Metadata requests instead.
     errors: Vec<(String, ErrorCode)>,
+    /// Brokers that tell something else than the others.
+    stale: BTreeMap<i32, MetadataResponse>,
+    /// Brokers whose answers about metadata cannot be read.
+    garbled: Vec<i32>,
 }
 
 fn address(node: i32) -> Address {
@@ -106,21 +110,26 @@ impl Brokers {
             ApiKey::Metadata => {
                 RequestHeader::read(&mut reader, false).unwrap();
                 let request = MetadataRequest::decode(&mut reader, header.api_version).unwrap();
-                encode(&header, &self.metadata(request))
+                let mut answer = encode(&header, &self.metadata(node, request));
+                if self.state().garbled.contains(&node) {
+                    answer[8..].fill(0x7f);
+                }
+                answer
             }
             _ => encode(&header, &FindCoordinatorResponse { node_id: NodeId(node), ..Default::default() }),
         }
     }
 
-    fn metadata(&self, request: MetadataRequest) -> MetadataResponse {
+    fn metadata(&self, node: i32, request: MetadataRequest) -> MetadataResponse {
         let mut state = self.state();
         let name = |topic: ottla_wire::messages::MetadataRequestTopic| topic.name.unwrap();
         let asked: Option<Vec<String>> = request.topics.map(|topics| topics.into_iter().map(name).collect());
         state.asked.push(asked.clone());
-        let mut answer = state.metadata.clone();
+        let told = state.stale.get(&node).unwrap_or(&state.metadata).clone();
+        let mut answer = told.clone();
         if let Some(asked) = asked {
             let known = |name: &String| {
-                let known = state.metadata.topics.iter().find(|topic| topic.name.as_ref() == Some(name));
+                let known = told.topics.iter().find(|topic| topic.name.as_ref() == Some(name));
                 let error_code = ErrorCode::UnknownTopicOrPartition;
                 let unknown = || MetadataTopic { name: Some(name.clone()), error_code, ..Default::default() };
                 known.cloned().unwrap_or_else(unknown)
@@ -348,6 +357,112 @@ async fn a_node_that_is_not_in_the_cluster_is_an_error() {
     let brokers = Brokers::start(&[1]);
     let error = brokers.cluster(&[1]).connection(NodeId(9), ConnectionRole::Fetch).await.unwrap_err();
     assert!(matches!(error, Error::UnknownNode { node: NodeId(9) }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_that_answers_has_not_heard_yet_is_asked_of_another() {
+    let brokers = Brokers::start(&[1, 2, 3]);
+    brokers.lead("t", 1, 4);
+    let cluster = brokers.cluster(&[1]);
+    cluster.topic("t").await.unwrap();
+    // Whichever broker the client has asked so far learns of nothing more.
+    let asked = [1, 2, 3].into_iter().filter(|node| brokers.accepted(*node) > 0);
+    let stale = brokers.state().metadata.clone();
+    let stale: BTreeMap<_, _> = asked.map(|node| (node, stale.clone())).collect();
+    assert!(stale.len() < 3, "{:?}", stale.keys());
+    brokers.state().stale = stale;
+    brokers.lead("t", 2, 5);
+    let start = Instant::now();
+    while cluster.metadata().leader("t", 0).unwrap().node != NodeId(2) {
+        cluster.refresh(Topics::named(["t"])).await.unwrap();
+        assert!(start.elapsed() < SECOND * 5, "the same broker is asked for ever");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_tells_of_no_brokers_does_not_keep_others_from_being_asked() {
+    let brokers = Brokers::start(&[1, 2]);
+    let cluster = brokers.cluster(&[1]);
+    cluster.request(Destination::AnyNode, &find()).await.unwrap();
+    // The one that is connected has been started anew and has not caught up.
+    let connected = cluster.request(Destination::AnyNode, &find()).await.unwrap().node_id.0;
+    brokers.state().stale.insert(connected, MetadataResponse::default());
+    let start = Instant::now();
+    cluster.refresh(Topics::None).await.unwrap();
+    assert!(start.elapsed() < SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_cannot_be_understood_does_not_keep_others_from_being_asked() {
+    let brokers = Brokers::start(&[1, 2]);
+    let cluster = brokers.cluster(&[1]);
+    let connected = cluster.request(Destination::AnyNode, &find()).await.unwrap().node_id.0;
+    brokers.state().garbled.push(connected);
+    brokers.lead("t", 1, 1);
+    assert_eq!(cluster.topic("t").await.unwrap().partitions.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_cannot_be_written_fails_alone() {
+    let brokers = Brokers::start(&[1]);
+    brokers.lead("t", 1, 1);
+    let cluster = brokers.cluster(&[1]);
+    let endless = "x".repeat(40_000);
+    let error = cluster.topic(&endless).await.unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::InvalidTopicException));
+    cluster.request_refresh(Topics::named([endless.as_str()]));
+    let _kept = cluster.keep_topics([endless.as_str()]);
+    assert_eq!(cluster.topic("t").await.unwrap().partitions.len(), 1);
+    let start = Instant::now();
+    let error = cluster.refresh(Topics::named([endless.as_str()])).await.unwrap_err();
+    assert_eq!((error.error_code(), start.elapsed()), (Some(ErrorCode::InvalidTopicException), Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_node_that_moves_is_connected_to_where_it_is() {
+    let brokers = Brokers::start(&[1, 2]);
+    let cluster = brokers.cluster(&[1]);
+    cluster.refresh(Topics::None).await.unwrap();
+    brokers.network.refuse(&address(2), true);
+    for _ in 0..4 {
+        cluster.connection(NodeId(2), ConnectionRole::Produce).await.unwrap_err();
+    }
+    let waiting = [false, true].map(|is_own| {
+        let cluster = cluster.clone();
+        tokio::spawn(async move {
+            if is_own {
+                cluster.connect(NodeId(2), None).await
+            } else {
+                cluster.connection(NodeId(2), ConnectionRole::Produce).await
+            }
+        })
+    });
+    tokio::task::yield_now().await;
+    brokers.listen(9);
+    brokers.state().metadata.brokers[1].host = "b9".to_owned();
+    cluster.observe_node(Broker::new(NodeId(2), address(9), None));
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().unwrap().address(), &address(9));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_in_use_are_asked_for_anew_of_another_cluster() {
+    let brokers = Brokers::start(&[1]);
+    brokers.state().metadata.cluster_id = Some("one".to_owned());
+    for topic in ["kept", "asked"] {
+        brokers.lead(topic, 1, 7);
+    }
+    let cluster = brokers.cluster(&[1]);
+    let _kept = cluster.keep_topics(["kept"]);
+    cluster.refresh(Topics::named(["kept", "asked"])).await.unwrap();
+    brokers.state().metadata.cluster_id = Some("another".to_owned());
+    brokers.lead("kept", 1, 1);
+    cluster.refresh(Topics::named(["asked"])).await.unwrap();
+    let mut changes = cluster.metadata_changes();
+    let known = tokio::time::timeout(SECOND, changes.wait_for(|metadata| metadata.leader("kept", 0).is_some())).await;
+    let epoch = known.unwrap().unwrap().leader("kept", 0).unwrap().epoch;
+    assert_eq!(epoch, Some(LeaderEpoch(1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ pub(crate) struct Merged {
     pub(crate) metadata: Metadata,
     /// Topics with a partition that has no leader now, or an error that will pass: worth asking again soon.
     pub(crate) unsettled: Vec<Arc<str>>,
+    /// The answer came from another cluster: what it was not asked for is not known any more.
+    pub(crate) is_another_cluster: bool,
 }
 
 /// Takes in `answer`, which was asked for all topics or for some. `None`: it says nothing.
@@ -63,7 +65,8 @@ pub(crate) fn merge(known: &Metadata, answer: MetadataResponse, asked_for_all: b
     let controller = answer.controller_id.known().filter(|node| brokers.contains_key(node));
     let cluster_id = cluster_id.or_else(|| known.cluster_id.clone());
     let all_topics = asked_for_all || (known.all_topics && !is_another);
-    Some(Merged { metadata: Metadata { cluster_id, brokers, controller, topics, names, all_topics }, unsettled })
+    let metadata = Metadata { cluster_id, brokers, controller, topics, names, all_topics };
+    Some(Merged { metadata, unsettled, is_another_cluster: is_another })
 }
 
 /// Takes in who leads a partition. True if that is news.

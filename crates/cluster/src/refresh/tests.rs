@@ -207,7 +207,7 @@ fn a_topic_that_nobody_uses_is_no_longer_asked_for() {
 
 #[test]
 fn coverage() {
-    let ask = |topics| Ask { topics, rebootstrap: false, is_complete: false };
+    let ask = |topics| Ask { topics, rebootstrap: false, elsewhere: false, is_complete: false };
     let (all, none, one, two) = (Topics::All, Topics::None, named(&["a"]), named(&["a", "b"]));
     // What is asked, and which of all, none, one, two that covers.
     let table = [
