@@ -179,9 +179,9 @@ fn description(topic: MetadataTopic) -> Result<TopicDescription, Error> {
     let partition = |partition: ottla_wire::messages::MetadataPartition| PartitionDescription {
         partition: partition.partition_index,
         leader: partition.leader_id.known(),
-        replicas: partition.replica_nodes.into(),
-        in_sync_replicas: partition.isr_nodes.into(),
-        offline_replicas: partition.offline_replicas.into(),
+        replicas: partition.replicas.all().to_vec(),
+        in_sync_replicas: partition.replicas.in_sync().to_vec(),
+        offline_replicas: partition.replicas.offline().to_vec(),
     };
     let mut partitions: Vec<_> = topic.partitions.into_iter().map(partition).collect();
     partitions.sort_by_key(|partition| partition.partition);

@@ -249,7 +249,7 @@ async fn a_stopped_node_hands_over_its_leaders_and_comes_back_at_its_address() {
     assert_eq!(metadata.brokers.len(), 2);
     let partition = &metadata.topics[0].partitions[0];
     assert_eq!((partition.leader_id, partition.leader_epoch.0), (NodeId(1), 1));
-    assert_eq!(*partition.offline_replicas, [NodeId(0)]);
+    assert_eq!(*partition.replicas.offline(), [NodeId(0)]);
     assert_eq!(send(&next, &produce(-1, batch(b"after"))).await.base_offset, 1);
 
     cluster.start_node(NodeId(0)).await.unwrap();

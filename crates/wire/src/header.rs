@@ -33,7 +33,7 @@ impl RequestHeader {
         Ok(header)
     }
 
-    /// Reads the first three fields, which every version has, without moving `reader`'s clone that the caller keeps.
+    /// Reads the first three fields, by which a broker finds out how to read the rest. `client_id` stays `None`.
     pub fn read_fixed(reader: &mut Reader) -> Result<Self, DecodeError> {
         Ok(Self { api_key: reader.i16()?, api_version: reader.i16()?, correlation_id: reader.i32()?, client_id: None })
     }

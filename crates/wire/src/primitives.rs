@@ -303,6 +303,9 @@ impl<T: Field> Field for Box<[T]> {
         writer.long_length(Some(self.len()), encoding.flexible)?;
         self.iter().try_for_each(|element| element.write(writer, encoding))
     }
+    fn carried_by(&self, versions: VersionRange) -> VersionRange {
+        self.iter().fold(versions, |versions, element| element.carried_by(versions))
+    }
     #[cfg(feature = "inspect")]
     fn inspect(&self, encoding: Encoding) -> crate::Value {
         crate::Value::Array(self.iter().map(|element| element.inspect(encoding)).collect())

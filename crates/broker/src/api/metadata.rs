@@ -5,6 +5,7 @@
 
 use ottla_wire::messages::{
     MetadataBroker, MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
+    PartitionReplicas,
 };
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId};
 
@@ -93,15 +94,14 @@ fn describe_partition(
     partition: &Partition,
 ) -> MetadataPartition {
     let leader = partition.leader();
-    let offline = |node: &&NodeId| state.live_node(**node).is_none();
+    let is_offline = |node: &&NodeId| state.live_node(**node).is_none();
+    let offline: Vec<NodeId> = partition.replicas().iter().filter(is_offline).copied().collect();
     let leaderless = if leader.is_none() { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };
     MetadataPartition {
         error_code: context.partition_refused(&topic.name, index).unwrap_or(leaderless),
         partition_index: index,
         leader_id: leader.unwrap_or(NodeId::NONE),
         leader_epoch: LeaderEpoch(partition.leader_epoch()),
-        replica_nodes: partition.replicas().into(),
-        isr_nodes: partition.in_sync().into(),
-        offline_replicas: partition.replicas().iter().filter(offline).copied().collect(),
+        replicas: PartitionReplicas::new(partition.replicas(), partition.in_sync(), &offline),
     }
 }

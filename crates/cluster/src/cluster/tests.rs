@@ -82,7 +82,7 @@ impl Brokers {
         let partition =
             MetadataPartition { leader_id: NodeId(leader), leader_epoch: LeaderEpoch(epoch), ..Default::default() };
         let described =
-            MetadataTopic { name: Some(topic.to_owned()), partitions: vec![partition], ..Default::default() };
+            MetadataTopic { name: Some(topic.to_owned()), partitions: [partition].into(), ..Default::default() };
         let mut state = self.state();
         state.metadata.topics.retain(|known| known.name.as_deref() != Some(topic));
         state.metadata.topics.push(described);
@@ -140,7 +140,7 @@ impl Brokers {
             let error = state.errors.iter().position(|(name, _)| topic.name.as_ref() == Some(name));
             if let Some(error) = error {
                 topic.error_code = state.errors.remove(error).1;
-                topic.partitions.clear();
+                topic.partitions = Box::default();
             }
         }
         answer

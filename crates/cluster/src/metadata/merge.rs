@@ -177,9 +177,9 @@ fn merge_partition(known: Option<&PartitionMetadata>, answer: &MetadataPartition
         partition: answer.partition_index,
         leader: answer.leader_id.known(),
         leader_epoch,
-        replicas: answer.replica_nodes.to_vec(),
-        in_sync_replicas: answer.isr_nodes.to_vec(),
-        offline_replicas: answer.offline_replicas.to_vec(),
+        replicas: answer.replicas.all().to_vec(),
+        in_sync_replicas: answer.replicas.in_sync().to_vec(),
+        offline_replicas: answer.replicas.offline().to_vec(),
         error: answer.error_code.into_result().err(),
     }
 }

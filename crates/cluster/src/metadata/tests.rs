@@ -23,7 +23,7 @@ fn partition(index: i32, leader: i32, epoch: i32) -> MetadataPartition {
 
 fn topic(id: TopicId, partitions: &[MetadataPartition]) -> MetadataTopic {
     let name = Some("t".to_owned());
-    MetadataTopic { name, topic_id: id, partitions: partitions.to_vec(), ..Default::default() }
+    MetadataTopic { name, topic_id: id, partitions: partitions.into(), ..Default::default() }
 }
 
 fn failed(id: TopicId, error_code: ErrorCode) -> MetadataTopic {

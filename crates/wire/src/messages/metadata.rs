@@ -3,8 +3,9 @@
 //! Topics are asked for by name; by id from version 12 on (KIP-516: versions 10 and 11 have the field, but brokers do
 //! not look at it).
 
+use super::MetadataPartition;
 use super::macros::{message, wire_struct};
-use crate::{ErrorCode, Field, LeaderEpoch, Message, NodeId, Request, TopicId, VersionRange};
+use crate::{ErrorCode, Field, Message, NodeId, Request, TopicId, VersionRange};
 
 wire_struct! {
     /// Asks for the brokers and for topics.
@@ -76,29 +77,9 @@ wire_struct! {
         /// Whether it is the cluster's own, like `__consumer_offsets`.
         is_internal: bool [1..; ignorable],
         /// Its partitions.
-        partitions: Vec<MetadataPartition> [0..],
+        partitions: Box<[MetadataPartition]> [0..],
         /// A bit for each operation that the client may do with it; the lowest number where not asked for.
         topic_authorized_operations: i32 [8..; default i32::MIN],
-    }
-}
-
-wire_struct! {
-    /// A partition, and where its replicas are.
-    pub struct MetadataPartition {
-        /// What went wrong with it.
-        error_code: ErrorCode [0..],
-        /// Its index in the topic.
-        partition_index: i32 [0..],
-        /// The broker that leads it, -1 where none does.
-        leader_id: NodeId [0..],
-        /// The leader's epoch, -1 where unknown.
-        leader_epoch: LeaderEpoch [7..; ignorable],
-        /// The brokers that have a replica.
-        replica_nodes: Box<[NodeId]> [0..],
-        /// Those in sync with the leader.
-        isr_nodes: Box<[NodeId]> [0..],
-        /// Those that are offline.
-        offline_replicas: Box<[NodeId]> [5..; ignorable],
     }
 }
 
