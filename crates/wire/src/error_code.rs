@@ -424,6 +424,21 @@ mod tests {
         assert_eq!(ErrorCode::from(134), ErrorCode::Unknown(134));
     }
 
+    /// What the classes of Kafka 4.3's `Errors` extend.
+    #[test]
+    fn codes_are_retriable_and_invalidate_metadata_as_javas_exceptions_are() {
+        const RETRIABLE_EXCEPTION: &[i16] = &[
+            2, 3, 5, 6, 7, 9, 13, 14, 15, 16, 19, 20, 41, 51, 56, 70, 71, 72, 74, 75, 78, 80, 83, 84, 88, 89, 100, 103,
+            106, 122, 123, 133,
+        ];
+        const INVALID_METADATA_EXCEPTION: &[i16] = &[3, 5, 6, 9, 13, 56, 72, 74, 80, 83, 84, 100, 103];
+        for &code in ErrorCode::ALL {
+            let number = i16::from(code);
+            assert_eq!(code.is_retriable(), RETRIABLE_EXCEPTION.contains(&number), "{code}");
+            assert_eq!(code.invalidates_metadata(), INVALID_METADATA_EXCEPTION.contains(&number), "{code}");
+        }
+    }
+
     #[test]
     fn what_invalidates_something_can_be_retried() {
         for &code in ErrorCode::ALL {
