@@ -73,6 +73,11 @@ impl VersionRange {
         Self { min, max }
     }
 
+    /// Whether it has no version at all.
+    pub const fn is_empty(self) -> bool {
+        self.min > self.max
+    }
+
     /// Whether the range has that version.
     pub const fn contains(self, version: i16) -> bool {
         self.min <= version && version <= self.max
@@ -202,19 +207,23 @@ impl<R: Request> Request for Within<R> {
 
 /// The broker speaks no version of an API that would do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{api} is needed in version {usable}, {}", spoken(*.broker))]
+#[error("{}", refusal(*.api, *.usable, *.broker))]
 #[non_exhaustive]
 pub struct UnsupportedVersion {
     /// The API.
     pub api: ApiKey,
-    /// What would do.
+    /// What would do; empty where the request holds what no one version can carry.
     pub usable: VersionRange,
     /// What the broker speaks, `None` where it does not have the API.
     pub broker: Option<VersionRange>,
 }
 
-fn spoken(broker: Option<VersionRange>) -> String {
-    broker.map_or("which the broker does not have".to_owned(), |range| format!("the broker speaks {range}"))
+fn refusal(api: ApiKey, usable: VersionRange, broker: Option<VersionRange>) -> String {
+    match broker {
+        _ if usable.is_empty() => format!("no version of {api} can carry all that the request holds"),
+        None => format!("{api} is needed in version {usable}, which the broker does not have"),
+        Some(range) => format!("{api} is needed in version {usable}, the broker speaks {range}"),
+    }
 }
 
 /// What one broker speaks, as its ApiVersions response said. Negotiated per connection: a cluster may be half upgraded.
@@ -241,7 +250,7 @@ impl BrokerVersions {
         let broker = self.range(R::API_KEY);
         let both = broker.map(|range| range.intersect(usable));
         match both {
-            Some(both) if both.min <= both.max => Ok(both.max),
+            Some(both) if !both.is_empty() => Ok(both.max),
             _ => Err(UnsupportedVersion { api: R::API_KEY, usable, broker }),
         }
     }

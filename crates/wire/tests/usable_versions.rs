@@ -129,6 +129,8 @@ fn the_highest_version_that_both_know_is_chosen() {
     assert_eq!(broker(4, 99).choose(&fetch(&[("a", TopicId::NONE)])), Ok(12));
     let refused = broker(0, 3).choose(&fetch(&[("a", ID)])).unwrap_err();
     assert_eq!(refused.to_string(), "Fetch is needed in version 4 to 18, the broker speaks 0 to 3");
+    let neither = broker(0, 18).choose(&fetch(&[("a", TopicId::NONE), ("", ID)])).unwrap_err();
+    assert_eq!(neither.to_string(), "no version of Fetch can carry all that the request holds");
 }
 
 #[test]
