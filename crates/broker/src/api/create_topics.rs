@@ -11,13 +11,25 @@ use ottla_wire::{ErrorCode, NodeId, TopicId};
 use super::{AnyResponse, Context, Outcome};
 use crate::state::{CONFIG_KEYS, ClusterState, NewTopic, Now, Refused, TopicConfig};
 
+/// The most partitions that one request may make, over all its topics, as in KRaft controllers
+/// (`MAX_PARTITIONS_PER_BATCH`): a frame of a few bytes must not take all memory.
+const MAX_PARTITIONS_PER_REQUEST: u64 = 10_000;
+
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: CreateTopicsRequest) -> Outcome {
-    let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let repeated = |name: &str| names.iter().filter(|other| *other == name).count() > 1;
+    let mut named = BTreeMap::<String, usize>::new();
+    for topic in &request.topics {
+        *named.entry(topic.name.clone()).or_default() += 1;
+    }
+    let repeated = |name: &str| named.get(name).is_some_and(|times| *times > 1);
+    let asks_too_much = partitions_asked_for(state, &request.topics) > MAX_PARTITIONS_PER_REQUEST;
     let topic = |topic: CreatableTopic| {
         let name = topic.name.clone();
         let created = match context.refused(&name, None).or_else(|| context.not_controller(state)) {
             Some(code) => Err(code.into()),
+            None if asks_too_much => Err(Refused {
+                code: ErrorCode::PolicyViolation,
+                reason: "Excessively large number of partitions per request.".to_owned(),
+            }),
             None if repeated(&name) => Err(ErrorCode::InvalidRequest.into()),
             None => create(state, topic, request.validate_only),
         };
@@ -31,6 +43,16 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
     };
     let topics = request.topics.into_iter().map(topic).collect();
     Outcome::Answer(AnyResponse::CreateTopics(CreateTopicsResponse { topics, ..Default::default() }))
+}
+
+/// How many partitions a request would make. A count that is not valid counts as one.
+fn partitions_asked_for(state: &ClusterState, topics: &[CreatableTopic]) -> u64 {
+    let count = |topic: &CreatableTopic| match (topic.assignments.len(), topic.num_partitions) {
+        (0, -1) => u64::try_from(state.settings.default_partitions).unwrap_or(1),
+        (0, count) => u64::try_from(count).unwrap_or(1).max(1),
+        (assigned, _) => assigned as u64,
+    };
+    topics.iter().map(count).fold(0, u64::saturating_add)
 }
 
 fn create(
@@ -98,3 +120,6 @@ fn describe_config(config: &TopicConfig, defaults: &BTreeMap<String, String>) ->
     };
     CONFIG_KEYS.iter().map(describe).collect()
 }
+
+#[cfg(test)]
+mod tests;

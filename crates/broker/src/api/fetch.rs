@@ -57,7 +57,8 @@ impl AwaitedFetch {
         if partitions.peek().is_none() {
             return true;
         }
-        let wanted = u64::try_from(self.request.min_bytes).unwrap_or(0);
+        // More than the answer may hold is not waited for.
+        let wanted = u64::try_from(self.request.min_bytes.min(self.request.max_bytes).min(MAX_BYTES)).unwrap_or(0);
         let mut available = 0;
         for (topic, asked) in partitions {
             match self.view(state, topic, asked) {

@@ -1,6 +1,10 @@
 //! ListOffsets: the offset at a timestamp, or at one of the places that negative timestamps stand for.
 //!
+//! A partition that is named twice is refused, as in Kafka.
+//!
 //! Records beyond the high watermark are not found: a consumer could not read them.
+
+use std::collections::BTreeSet;
 
 use ottla_wire::messages::{
     EARLIEST_LOCAL_TIMESTAMP, EARLIEST_PENDING_UPLOAD_TIMESTAMP, EARLIEST_TIMESTAMP, LATEST_TIERED_TIMESTAMP,
@@ -14,9 +18,12 @@ use crate::records::{earliest_at_or_after, latest_timestamp};
 use crate::state::{ClusterState, Now, Partition};
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: ListOffsetsRequest) -> Outcome {
+    let repeated = repeated_partitions(&request);
     let topic = |topic: ListOffsetsTopic| {
         let partition = |asked: &ListOffsetsPartition| {
-            let found = find(state, context, &topic.name, asked);
+            let is_repeated = repeated.contains(&(topic.name.clone(), asked.partition_index));
+            let found =
+                if is_repeated { Err(ErrorCode::InvalidRequest) } else { find(state, context, &topic.name, asked) };
             let (error_code, found) = match found {
                 Ok(found) => (ErrorCode::None, found),
                 Err(code) => (code, Found::NOTHING),
@@ -35,6 +42,15 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
     };
     let topics = request.topics.into_iter().map(topic).collect();
     Outcome::Answer(AnyResponse::ListOffsets(ListOffsetsResponse { topics, ..Default::default() }))
+}
+
+/// The partitions that the request names more than once. Looking into their batches as often would cost a lot for little.
+fn repeated_partitions(request: &ListOffsetsRequest) -> BTreeSet<(String, i32)> {
+    let partitions = |topic: &'_ ListOffsetsTopic| -> Vec<(String, i32)> {
+        topic.partitions.iter().map(|asked| (topic.name.clone(), asked.partition_index)).collect()
+    };
+    let mut seen = BTreeSet::new();
+    request.topics.iter().flat_map(partitions).filter(|partition| !seen.insert(partition.clone())).collect()
 }
 
 /// What was found for one partition.
@@ -93,3 +109,6 @@ fn at_start(partition: &Partition) -> Found {
     let leader_epoch = partition.log.entries().next().map_or(-1, |entry| entry.leader_epoch);
     Found { timestamp: -1, offset, leader_epoch }
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,6 +170,10 @@ impl ClusterState {
 
     fn check_assignment(&self, assignment: Vec<Vec<NodeId>>, count: Option<i32>) -> Result<Vec<Vec<NodeId>>, Refused> {
         let known = |replicas: &Vec<NodeId>| {
+            // First, because a request may name millions.
+            if replicas.len() > self.nodes.len() {
+                return false;
+            }
             let distinct = replicas.iter().enumerate().all(|(index, node)| !replicas[..index].contains(node));
             !replicas.is_empty() && distinct && replicas.iter().all(|node| self.nodes.contains_key(node))
         };

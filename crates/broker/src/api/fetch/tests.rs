@@ -55,6 +55,14 @@ fn a_waiting_fetch_counts_up_to_its_min_bytes() {
 }
 
 #[test]
+fn more_than_the_answer_may_hold_is_not_waited_for() {
+    let mut cluster = with_batches(2);
+    let max_bytes = 2 * batch_bytes() as i32;
+    let request = FetchRequest { min_bytes: 10 * max_bytes, max_bytes, ..fetch(0) };
+    assert_eq!(records(&cluster.fetch_with(0, request)), 2 * batch_bytes());
+}
+
+#[test]
 fn what_is_not_replicated_is_not_served() {
     let mut cluster = TestCluster::with(Settings { replication_delay: DELAY, ..Settings::default() }, &[]);
     cluster.produce(batch(&[0]));
