@@ -174,7 +174,7 @@ impl Cluster {
     /// nothing where there is no runtime.
     pub fn request_refresh(&self, topics: Topics) {
         let topics = match topics {
-            Topics::Named(names) => Topics::Named(names.into_iter().filter(|name| can_be_written(name)).collect()),
+            Topics::Named(names) => Topics::Named(names.into_iter().filter(can_be_written).collect()),
             topics => topics,
         };
         if self.start().is_ok() {
