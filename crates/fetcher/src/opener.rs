@@ -70,6 +70,10 @@ impl Opener {
     pub(crate) fn open(&mut self, entries: Vec<(TopicPartition, Answered)>) -> Opened {
         let mut opened = Opened::default();
         for (partition, answered) in entries {
+            // What is behind a batch that cannot be read is fetched again, together with that.
+            if opened.faults.iter().any(|fault| fault.place == answered.place) {
+                continue;
+            }
             if opened.bytes < self.max_bytes {
                 self.open_entry(&partition, answered, &mut opened);
             } else {
