@@ -145,9 +145,10 @@ impl State {
 
     /// When a partition is to be looked up, or told of, that is not now.
     pub(crate) fn next_lookup_deadline(&self) -> Option<Instant> {
+        // Nothing is done about a partition until the application has been told of its failure.
         let waiting = self.partitions.iter().flatten().filter(|partition| {
-            let is_refused = matches!(partition.phase, Phase::Refused(_)) && !partition.untold;
-            partition.leader.is_none() || partition.wants_lookup().is_some() || is_refused
+            let is_refused = matches!(partition.phase, Phase::Refused(_));
+            !partition.untold && (partition.leader.is_none() || partition.wants_lookup().is_some() || is_refused)
         });
         waiting.filter_map(|partition| partition.not_before).min()
     }
