@@ -70,9 +70,8 @@ impl State {
             Lane::Main => self.config.fetch_max_wait,
             Lane::Aside => match broker.wait_aside(now, self.config.fetch_max_wait) {
                 Ok(max_wait) => max_wait,
-                Err(until) => {
-                    return if self.due(node, now).is_ok() { NextFetch::Wait(until) } else { NextFetch::Wait(None) };
-                }
+                // When neither the lane nor a partition is due, a look at the first of the two is early, and harmless.
+                Err(until) => return NextFetch::Wait(self.due(node, now).map_or_else(|due| due, |_| until)),
             },
         };
         let due = match self.due(node, now) {
