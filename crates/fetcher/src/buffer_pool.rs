@@ -93,6 +93,11 @@ impl BufferPool {
         self.shared.released.notified()
     }
 
+    /// Has those look again who wait for [`released`](Self::released): what had been promised to a Fetch is free.
+    pub(crate) fn tell_released(&self) {
+        self.shared.released.notify_waiters();
+    }
+
     /// Memory for a batch to be decompressed into, of whatever length: it grows where it is too short. Without waiting,
     /// whatever the bound, because this is for the application itself, and only it could give memory back;
     /// [`Budget`](crate::budget::Budget) keeps room for it. To be followed by [`share`](Self::share).

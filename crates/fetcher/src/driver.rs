@@ -212,6 +212,8 @@ impl Sent<'_> {
         match read {
             Ok(answer) => {
                 let hints = self.shared.state().handle_answer(&fetch, answer, now());
+                // An answer that brought nothing gave its memory back before its promise.
+                self.shared.pool.tell_released();
                 if hints.is_for_supervisor {
                     self.shared.changed.notify_waiters();
                 }
