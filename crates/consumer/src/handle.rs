@@ -66,7 +66,7 @@ impl ConsumerHandle {
     }
 
     /// Stops handing out records of these partitions, and fetching more. What has been fetched is kept for
-    /// [`resume`](Self::resume).
+    /// [`resume`](Self::resume), unless the other partitions need its memory: then it is fetched again after that.
     pub fn pause<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
         Ok(self.fetcher.pause(partitions)?)
     }

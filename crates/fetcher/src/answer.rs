@@ -196,7 +196,8 @@ impl State {
         self.finish(fetch);
         let mut brought = vec![false; self.partitions.len()];
         let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_supervisor: false };
-        // Answers are taken in order of partitions; what the answer left out is asked for again.
+        // Answers are taken in order of partitions; what the answer left out is asked for again, after a
+        // back-off: a broker that leaves it out each time must not be asked without end.
         let mut answered = vec![false; fetch.asked.len()];
         for part in answer.parts {
             let Some(asked) = fetch.asked.get(part.asked) else { continue };
@@ -210,7 +211,9 @@ impl State {
             }
         }
         for asked in &fetch.asked {
-            self.release(asked.place, fetch.id);
+            if let Some(generation) = self.release(asked.place, fetch.id) {
+                self.retry_later(asked.place, generation, now);
+            }
         }
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.failures = 0;
@@ -271,8 +274,9 @@ impl State {
     /// A broker may cut the first batch of any partition but the first, which this one will be soon. After some
     /// attempts there is no hope.
     fn handle_no_whole_batch(&mut self, fetch: &Fetch, place: usize, generation: u64, bytes: usize, now: Instant) {
-        let Some(partition) = self.partition(place) else { return };
-        if partition.failures < ATTEMPTS_AT_A_WHOLE_BATCH {
+        let Some(partition) = self.partition_mut(place) else { return };
+        partition.cut_answers = partition.cut_answers.saturating_add(1);
+        if partition.cut_answers <= ATTEMPTS_AT_A_WHOLE_BATCH {
             self.retry_later(place, generation, now);
             return;
         }

@@ -119,6 +119,23 @@ impl Buffered {
         }
     }
 
+    /// Drops the records of paused partitions, and what has come behind them. Gives the place, the generation and the
+    /// first offset of each that had some.
+    pub(crate) fn give_up_paused(&mut self) -> Vec<(usize, u64, i64)> {
+        let mut given_up = Vec::new();
+        for (place, aside) in &mut self.paused {
+            let first = aside.iter().find_map(|entry| match entry {
+                Entry::Answered(answered) => Some((answered.generation, answered.position)),
+                Entry::Failed { .. } | Entry::BrokerFailed { .. } => None,
+            });
+            if let Some((generation, position)) = first {
+                given_up.push((*place, generation, position));
+                aside.clear();
+            }
+        }
+        given_up
+    }
+
     /// A partition is no longer assigned.
     pub(crate) fn forget(&mut self, place: usize) {
         self.paused.remove(&place);

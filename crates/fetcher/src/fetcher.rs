@@ -114,6 +114,9 @@ impl Fetcher {
             if let Some(batches) = self.take()? {
                 return Ok(batches);
             }
+            if self.starving_bytes().is_some() && self.give_up_paused() {
+                continue;
+            }
             let start = Instant::now();
             let deadline = *deadline.get_or_insert_with(|| start + timeout.min(LONGEST_WAIT));
             let check_at = *starved_at.get_or_insert_with(|| deadline.min(start + BUFFER_HELD_AFTER));
@@ -170,6 +173,16 @@ impl Fetcher {
         let usage = shared.pool.usage();
         let is_starving = usage.reading == 0 && (usage.is_waited_for || state.budget.is_exhausted(usage.used));
         (state.buffered.is_empty() && usage.used > 0 && is_starving).then_some(usage.used)
+    }
+
+    /// Paused partitions must not starve the others: what is buffered of them makes room, and is fetched again after
+    /// they are resumed.
+    fn give_up_paused(&self) -> bool {
+        let shared = &self.handle.shared;
+        let mut state = shared.state();
+        let given_up = state.give_up_paused();
+        shared.tell_news(&mut state);
+        given_up
     }
 
     /// Ends the tasks, and waits until they have ended. Requests in flight are left to their connections.
@@ -231,7 +244,8 @@ impl FetcherHandle {
         Ok(())
     }
 
-    /// Stops fetching the partitions, and handing out what has been fetched of them, which is kept.
+    /// Stops fetching the partitions, and handing out what has been fetched of them. That is kept, unless
+    /// the others need all of `fetch_buffer_max_bytes`: then it is dropped, and fetched again after [`resume`](Self::resume).
     pub fn pause<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
         let mut state = self.shared.state();
         partitions.into_iter().try_for_each(|partition| state.pause(partition))

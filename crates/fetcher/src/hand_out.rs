@@ -30,6 +30,7 @@ impl State {
             if settled.is_corrupt {
                 // Its iterator has told the application, and will tell it again.
                 partition.rewind(settled.position);
+                self.is_news = true;
                 self.buffered.discard(settled.place);
                 self.retry_later(settled.place, settled.generation, now);
             }

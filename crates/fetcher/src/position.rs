@@ -44,6 +44,8 @@ pub(crate) struct Partition {
     pub(crate) not_before: Option<Instant>,
     /// How many attempts have failed in a row.
     pub(crate) failures: u32,
+    /// How many of them brought bytes, but no whole batch.
+    pub(crate) cut_answers: u32,
     pub(crate) high_watermark: Option<i64>,
     pub(crate) last_stable_offset: Option<i64>,
     pub(crate) log_start_offset: Option<i64>,
@@ -76,6 +78,7 @@ impl Partition {
             untold: false,
             not_before: None,
             failures: 0,
+            cut_answers: 0,
             high_watermark: None,
             last_stable_offset: None,
             log_start_offset: None,
@@ -91,6 +94,7 @@ impl Partition {
         self.untold = false;
         self.not_before = None;
         self.failures = 0;
+        self.cut_answers = 0;
         (self.phase, self.position) = match Start::decide(at, policy) {
             Start::At(offset) => (Phase::Fetching { offset, leader_epoch: None }, Some(offset)),
             Start::Ask(lookup) => (Phase::Starting(lookup), None),
@@ -109,9 +113,12 @@ impl Partition {
         }
     }
 
-    /// Goes back to `offset`, where something could not be read. The generation stays: what is before it was handed out.
+    /// Goes back to `offset`, from where on it is to be fetched again: something could not be read, or had to make room.
+    /// What is buffered from there on must be dropped, and with it a failure that was to be told. The generation stays:
+    /// what is before it was handed out.
     pub(crate) fn rewind(&mut self, offset: i64) {
         self.in_flight = None;
+        self.untold = false;
         self.phase = Phase::Fetching { offset, leader_epoch: None };
     }
 
@@ -125,6 +132,7 @@ impl Partition {
     /// An answer was as it should be.
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
+        self.cut_answers = 0;
         self.not_before = None;
     }
 

@@ -132,7 +132,7 @@ impl State {
         }
     }
 
-    /// Stops fetching a partition and handing out what is buffered of it, which is kept.
+    /// Stops fetching a partition and handing out what is buffered of it, which is kept while there is memory.
     pub(crate) fn pause(&mut self, name: &TopicPartition) -> Result<(), Error> {
         let place = self.place(name)?;
         if let Some(partition) = self.partition_mut(place) {
@@ -150,6 +150,19 @@ impl State {
         }
         self.buffered.resume(place);
         Ok(())
+    }
+
+    /// Drops what is buffered of paused partitions, so that its memory serves the others: it will be fetched again.
+    /// False if there is nothing.
+    pub(crate) fn give_up_paused(&mut self) -> bool {
+        let given_up = self.buffered.give_up_paused();
+        for (place, generation, position) in &given_up {
+            if let Some(partition) = self.current(*place, *generation) {
+                partition.rewind(*position);
+            }
+        }
+        self.is_news |= !given_up.is_empty();
+        !given_up.is_empty()
     }
 
     /// The offset of the next record that the application will be handed, as far as it is known.

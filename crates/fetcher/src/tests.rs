@@ -374,3 +374,122 @@ fn places_are_used_again_and_an_old_answer_is_not_taken_for_the_new_one() {
     assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
     assert_eq!(state.position(&other).unwrap(), Some(2));
 }
+
+/// A batch whose checksum does not fit.
+fn corrupt_batch(first: i64, records: u32) -> Bytes {
+    let mut bytes = batch(first, records, none()).to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    bytes.into()
+}
+
+#[test]
+fn nothing_behind_a_batch_that_cannot_be_read_is_handed_out_before_it() {
+    let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
+    let fetch = send(&mut state, Lane::Main, now);
+    let parts = vec![data(0, &[batch(0, 5, none()), corrupt_batch(5, 5)]), data(1, &[batch(0, 1, none())])];
+    answer(&mut state, &fetch, parts, now);
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[batch(10, 5, none())]), data(1, &[batch(1, 1, none())])], now);
+
+    let handed_out = hand_out(&mut state, now).unwrap();
+    assert_eq!(handed_out, BTreeMap::from([(0, (0..5).collect()), (1, vec![0, 1])]), "the other partition goes on");
+    let error = hand_out(&mut state, now).unwrap_err();
+    assert!(matches!(error, Error::CorruptBatch { offset: 5, .. }), "{error}");
+    assert_eq!(state.position(&name(0)).unwrap(), Some(5));
+    let later = now + Duration::from_secs(1);
+    assert_eq!(asked(&send(&mut state, Lane::Main, later)), [(0, 5), (1, 2)]);
+}
+
+#[test]
+fn a_failure_that_waited_behind_a_record_that_cannot_be_read_does_not_end_the_fetching() {
+    let config = FetcherConfig { check_crcs: false, ..FetcherConfig::default() };
+    let (mut state, now) = (state(1, config), Instant::now());
+    let fetch = send(&mut state, Lane::Main, now);
+    let mut bytes = batch(0, 1, none()).to_vec();
+    bytes[61] = 0x7f; // the record's length, which is beyond the batch now
+    answer(&mut state, &fetch, vec![data(0, &[bytes.into()])], now);
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![refused(0, ErrorCode::TopicAuthorizationFailed)], now);
+
+    let Taken::Entries(entries) = state.take(usize::MAX) else { panic!("nothing to hand out") };
+    let opened = Opener::new(&state.config, &BufferPool::new(1 << 20)).open(entries);
+    let batches = state.hand_out(opened, now);
+    let read: Vec<_> = batches.iter().flat_map(crate::Batch::records).collect();
+    assert!(matches!(read.as_slice(), [Err(corrupt)] if corrupt.offset == 0), "{read:?}");
+    drop(read);
+
+    state.is_news = false;
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+    assert!(state.is_news, "the lanes have something to do");
+    assert_eq!(asked(&send(&mut state, Lane::Main, now + Duration::from_secs(1))), [(0, 0)]);
+}
+
+#[test]
+fn a_partition_whose_failure_is_untold_has_nothing_due() {
+    let (mut state, now) = (state(1, FetcherConfig::default()), Instant::now());
+    let place = state.places[&name(0)];
+    let partition = state.partition_mut(place).unwrap();
+    partition.leader = None;
+    let (generation, error) = (partition.generation, Error::NoPosition { partition: name(0) });
+    state.fail(place, generation, error, now);
+    let later = now + Duration::from_secs(10);
+    state.ask_for_leaders(later);
+    assert_eq!(state.next_lookup_deadline(), None, "the supervisor would turn round and round");
+    assert!(hand_out(&mut state, later).is_err());
+    assert!(state.next_lookup_deadline().is_some());
+}
+
+#[test]
+fn a_partition_that_backs_off_beside_a_parked_fetch_goes_aside_when_it_is_due() {
+    let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![refused(0, ErrorCode::NotLeaderOrFollower), data(1, &[])], now);
+    send(&mut state, Lane::Main, now);
+    let due = state.partition(state.places[&name(0)]).unwrap().not_before.unwrap();
+    assert!(matches!(next(&mut state, Lane::Aside, now), NextFetch::Wait(Some(until)) if until == due));
+    assert_eq!(asked(&send(&mut state, Lane::Aside, due)), [(0, 0)]);
+}
+
+#[test]
+fn what_an_answer_leaves_out_is_asked_for_again_after_a_back_off() {
+    let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[])], now);
+    assert_eq!(asked(&send(&mut state, Lane::Main, now)), [(0, 0)]);
+}
+
+#[test]
+fn failures_of_another_kind_are_no_attempts_at_a_whole_batch() {
+    let (mut state, mut now) = (state(1, FetcherConfig::default()), Instant::now());
+    for _ in 0..5 {
+        let fetch = send(&mut state, Lane::Main, now);
+        answer(&mut state, &fetch, vec![refused(0, ErrorCode::NotLeaderOrFollower)], now);
+        now += Duration::from_secs(2);
+    }
+    let fetch = send(&mut state, Lane::Main, now);
+    let whole = batch(0, 5, none());
+    answer(&mut state, &fetch, vec![data(0, &[whole.slice(..whole.len() - 1)])], now);
+    assert!(state.buffered.is_empty(), "it was the first attempt");
+}
+
+#[test]
+fn what_is_buffered_of_paused_partitions_can_be_given_up_and_is_fetched_again() {
+    let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())]), data(1, &[batch(0, 1, none())])], now);
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[batch(5, 5, none())]), data(1, &[])], now);
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![refused(0, ErrorCode::TopicAuthorizationFailed), data(1, &[])], now);
+    state.pause(&name(0)).unwrap();
+
+    assert!(state.give_up_paused(), "there was something");
+    assert!(!state.give_up_paused(), "and now there is nothing");
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::from([(1, vec![0])]));
+    state.resume(&name(0)).unwrap();
+    let later = now + Duration::from_secs(1);
+    let fetch = send(&mut state, Lane::Main, later);
+    assert_eq!(asked(&fetch), [(1, 1), (0, 0)]);
+    answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())])], later);
+    assert_eq!(hand_out(&mut state, later).unwrap(), BTreeMap::from([(0, (0..5).collect())]));
+}
