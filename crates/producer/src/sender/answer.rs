@@ -159,11 +159,12 @@ impl Sender {
             let outcome = part.take_last_error().map(Outcome::Failed);
             return outcome.map_or((), |outcome| self.answer_part(now, key, outcome, leaders));
         }
-        if part.expires() <= now {
-            self.expire(key);
-            return self.next_part(now, key, leaders);
-        }
+        let is_expired = part.expires() <= now;
+        // No longer in flight: what this attempt may have done has been noted.
         turn.place = Place::BackingOff { until: now + self.backoff.next_delay(part.failures()), failed_on: node };
+        if is_expired {
+            self.expire(key);
+        }
     }
 
     /// Answers the first part, which is no longer in flight, and goes on with the next.

@@ -417,6 +417,19 @@ fn a_batch_in_flight_expires_but_keeps_its_turn_until_the_request_ends() {
 }
 
 #[test]
+fn an_attempt_that_fails_when_time_is_up_counts_once_and_writes_nothing() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 1);
+    let request = bench.request(0);
+    let timeout = EXPIRES.as_millis() as u64;
+    bench.answer(timeout, &request, refused(ErrorCode::NotLeaderOrFollower));
+    let error = bench.error(0, 0);
+    assert!(matches!(error, Error::DeliveryTimedOut { attempts: 1, may_have_been_written: false, .. }), "{error:?}");
+    assert_eq!(bench.ended, [0]);
+    assert_eq!(bench.sender.next_deadline(), None);
+}
+
+#[test]
 fn retries_are_counted() {
     let mut bench = Bench::with(|config| config.retries = 2);
     bench.add_batch(0, 1);
