@@ -99,6 +99,31 @@ async fn an_application_that_holds_all_the_memory_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_paused_partition_that_fills_the_memory_starves_no_other_and_loses_nothing() {
+    let setup = filled(1, 2).await;
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(consumer.buffered_bytes() > BOUND / 2, "only {} bytes came", consumer.buffered_bytes());
+    consumer.pause([&partition(0)]).unwrap();
+    consumer.assign([partition(0), partition(1)]).unwrap();
+
+    let mut offsets = [const { Vec::new() }; 2];
+    for index in [1, 0] {
+        while offsets[index].len() < 20 {
+            let batches = consumer.poll(LONG).await.unwrap();
+            assert!(!batches.is_empty(), "nothing comes of partition {index}");
+            for batch in &batches {
+                offsets[batch.partition() as usize].extend(batch.records().map(|record| record.unwrap().offset()));
+            }
+        }
+        assert!(index == 0 || offsets[0].is_empty(), "a paused partition was handed out");
+        consumer.resume([&partition(0)]).unwrap();
+    }
+    assert_eq!(offsets, [(); 2].map(|()| (0..20).collect::<Vec<i64>>()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_batches_decompress_to_counts() {
     let setup = Setup::start(1, 1).await;
     for _ in 0..10 {
