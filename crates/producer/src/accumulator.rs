@@ -149,11 +149,6 @@ impl Accumulator {
         self.topics.get(key.topic).map(|topic| TopicPartition::new(Arc::clone(&topic.name), key.partition))
     }
 
-    /// The topics that records have been sent to.
-    pub(crate) fn topic_names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.topics.iter().map(|topic| &topic.name)
-    }
-
     /// Learns of a topic, or of its partitions' leaders: `led[p]` tells whether partition `p` has one. Partitions are
     /// only ever added: what waits for one that is gone fails by its delivery timeout.
     pub(crate) fn learn_topic(&mut self, name: &Arc<str>, led: &[bool]) {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ottla_cluster::{Metadata, TopicMetadata};
@@ -156,9 +156,11 @@ impl Shared {
     /// Takes in what is known of the topics that are in use.
     pub(crate) fn learn(&self, metadata: &Metadata) {
         let mut accumulator = self.accumulator();
-        let names: Vec<Arc<str>> = accumulator.topic_names().cloned().collect();
-        for topic in names.iter().filter_map(|name| metadata.topic(name)) {
-            learn_topic(&mut accumulator, topic);
+        // Not looked up by name: that would count as use, and keep topics fresh that nothing is sent to any more.
+        for topic in metadata.topics() {
+            if accumulator.partition_count(&topic.name).is_some() {
+                learn_topic(&mut accumulator, topic);
+            }
         }
     }
 }

@@ -639,3 +639,13 @@ async fn settings_at_odds_are_refused_by_name() {
         assert!(error.to_string().starts_with(setting), "{error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_nothing_is_sent_to_is_forgotten_and_found_again() {
+    let bench = Bench::new(1).await;
+    let producer = bench.producer().build().unwrap();
+    assert_eq!(producer.send(record("a")).await.unwrap().offset, Some(0));
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    assert_eq!(bench.cluster.metadata().topics().len(), 0, "metadata.max.idle.ms has passed more than once");
+    assert_eq!(producer.send(record("b")).await.unwrap().offset, Some(1));
+}
