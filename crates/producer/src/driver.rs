@@ -91,6 +91,7 @@ impl Driver {
             }
             for batch in expired {
                 shared.expire(&batch, self.config.delivery_timeout);
+                sender.handle_expired(batch.completion().topic_partition());
             }
             while let Some(outgoing) = self.undone.next_request(now) {
                 self.spawn(outgoing);

@@ -302,6 +302,16 @@ impl Sender {
         self.nodes.retain(|_, node| !max_idle(node));
     }
 
+    /// Takes in that a batch has expired before it was taken. Its partition may have no other: then nobody needs to know
+    /// who leads it. If it has, it gets another turn at once.
+    pub(crate) fn handle_expired(&mut self, partition: &TopicPartition) {
+        let waits_in_vain = |turn: &Turn| turn.place == Place::Leaderless && turn.parts.is_empty();
+        let turn = self.turns.iter().find(|(_, turn)| turn.topic_partition == *partition && waits_in_vain(turn));
+        if let Some(key) = turn.map(|(key, _)| *key) {
+            self.end_turn(key);
+        }
+    }
+
     /// Does what is due: back-offs that have passed, delivery timeouts, questions for a leader.
     pub(crate) fn handle_timeout(&mut self, now: Instant, leaders: &impl Leaders) {
         if self.next_deadline().is_none_or(|at| now < at) {

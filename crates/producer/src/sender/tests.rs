@@ -430,6 +430,20 @@ fn an_attempt_that_fails_when_time_is_up_counts_once_and_writes_nothing() {
 }
 
 #[test]
+fn nobody_asks_for_the_leader_of_a_partition_whose_records_have_expired() {
+    let mut bench = Bench::new();
+    bench.leaders.0.clear();
+    bench.add_batch(0, 1);
+    assert_eq!(bench.refreshes, 1);
+    bench.waiting.clear(); // as the accumulator does with what has expired
+    bench.sender.handle_expired(&TopicPartition::new("t", 0));
+    bench.act();
+    assert_eq!(bench.ended, [0]);
+    bench.time_passes(10_000);
+    assert_eq!((bench.refreshes, bench.sender.next_deadline()), (1, None));
+}
+
+#[test]
 fn retries_are_counted() {
     let mut bench = Bench::with(|config| config.retries = 2);
     bench.add_batch(0, 1);
