@@ -84,6 +84,23 @@ fn metadata_of_ten_thousand_topics_fits() {
     }
 }
 
+/// What answers a request for many topics of one partition each. Before version 5, of brokers older than Kafka 1.0, an
+/// answer has little more than the name, which is therefore not of the shortest there.
+#[test]
+fn produce_responses_for_a_thousand_topics_fit() {
+    let response = |version: i16| {
+        let topic = |index: i32| ProduceTopicResponse {
+            name: if version >= 13 { String::new() } else { format!("orders-{index:03}") },
+            topic_id: if version >= 13 { id(index) } else { TopicId::NONE },
+            partition_responses: Box::new([ProducePartitionResponse { base_offset: 7, ..Default::default() }]),
+        };
+        ProduceResponse { responses: (0..1_000).map(topic).collect(), ..Default::default() }
+    };
+    for version in 3..=13 {
+        fits(&response(version), version);
+    }
+}
+
 #[test]
 fn join_group_responses_of_a_thousand_members_fit() {
     let member = |index: usize| JoinGroupResponseMember {

@@ -103,7 +103,7 @@ impl TestCluster {
 
     pub(crate) fn produced(&mut self) -> ProducePartitionResponse {
         let AnyResponse::Produce(mut response) = self.response() else { panic!("no answer to Produce") };
-        response.responses.remove(0).partition_responses.remove(0)
+        response.responses.remove(0).partition_responses.into_vec().remove(0)
     }
 
     /// Produces with acks=1 to node 0 and returns the offset.
@@ -111,7 +111,7 @@ impl TestCluster {
         let leader = self.partition().leader().unwrap().0;
         self.send_produce(leader, 1, records);
         let produced = self.produced();
-        assert_eq!(produced.error_code, ErrorCode::None, "{:?}", produced.error_message);
+        assert_eq!(produced.error_code, ErrorCode::None, "{:?}", produced.error_message());
         produced.base_offset
     }
 

@@ -52,7 +52,7 @@ fn fetch(fetch_offset: i64, max_wait_ms: i32) -> FetchRequest {
 
 async fn send(connection: &Connection, request: &ProduceRequest) -> ProducePartitionResponse {
     let mut response = connection.request(request).await.unwrap();
-    response.responses.remove(0).partition_responses.remove(0)
+    response.responses.remove(0).partition_responses.into_vec().remove(0)
 }
 
 async fn read(connection: &Connection, request: &FetchRequest) -> FetchPartitionData {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ottla_wire::messages::{
     ProducePartitionData, ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicData,
-    ProduceTopicResponse,
+    ProduceTopicResponse, Refusal,
 };
 use ottla_wire::{ErrorCode, NodeId, TopicId};
 
@@ -192,8 +192,9 @@ impl AwaitedProduce {
             Ok(_) => response.current_leader = hints.hint(state, partition.key, error_code),
             Err(rejected) => {
                 response.current_leader = hints.hint(state, partition.key, error_code);
-                response.error_message.clone_from(&rejected.message);
-                response.record_errors.clone_from(&rejected.records);
+                let refusal =
+                    Refusal { record_errors: rejected.records.clone(), error_message: rejected.message.clone() };
+                response.refusal = Some(Box::new(refusal));
             }
         }
         response

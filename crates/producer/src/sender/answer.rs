@@ -54,7 +54,7 @@ impl Sender {
         if too_large && self.split(now, key, leaders) {
             return;
         }
-        let message: Option<Arc<str>> = answer.error_message.as_deref().map(Arc::from);
+        let message: Option<Arc<str>> = answer.error_message().map(Arc::from);
         let unseen = may_be_written_in_spite_of(code);
         let earlier = self.first_part(key).is_some_and(EncodedBatch::may_have_been_written);
         let may_have_been_written = unseen || earlier;
@@ -62,7 +62,7 @@ impl Sender {
         if code.is_retriable() {
             return self.failed(now, key, leaders, (node, Attempt::Sent), error);
         }
-        if answer.record_errors.is_empty() {
+        if answer.record_errors().is_empty() {
             let Some(topic_partition) = self.turns.get(&key).map(|turn| turn.topic_partition.clone()) else { return };
             return self.answer_part(now, key, Outcome::Failed(error(topic_partition)), leaders);
         }
@@ -83,9 +83,9 @@ impl Sender {
             return self.next_part(now, key, leaders);
         };
         let count = part.record_count();
-        let named = answer.record_errors.iter().filter_map(|named| {
+        let named = answer.record_errors().iter().filter_map(|named| {
             let index = u32::try_from(named.batch_index).ok().filter(|index| *index < count)?;
-            Some((index, named.batch_index_error_message.as_deref().or(answer.error_message.as_deref())))
+            Some((index, named.batch_index_error_message.as_deref().or(answer.error_message())))
         });
         let blamed: BTreeMap<u32, Option<&str>> = named.collect();
         let (code, refused) = (answer.error_code, blamed.len());

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use fastrand::Rng;
-use ottla_wire::messages::BatchIndexAndErrorMessage;
+use ottla_wire::messages::{BatchIndexAndErrorMessage, Refusal};
 use ottla_wire::records::RecordBatches;
 
 use super::*;
@@ -498,8 +498,10 @@ fn record_errors_blame_the_right_records() {
     };
     let record_errors = vec![named(1, Some("no key")), named(3, None), named(99, None), named(-1, None)];
     let answer = ProducePartitionResponse {
-        error_message: Some("one or more records are invalid".to_owned()),
-        record_errors,
+        refusal: Some(Box::new(Refusal {
+            record_errors,
+            error_message: Some("one or more records are invalid".to_owned()),
+        })),
         ..refused(ErrorCode::InvalidRecord)
     };
     bench.answer(1, &request, answer);
@@ -526,7 +528,12 @@ fn a_part_of_a_split_batch_blames_records_by_their_place_in_it() {
     bench.answer(2, &first, written(0));
     let second = bench.request(2);
     let record_errors = vec![BatchIndexAndErrorMessage { batch_index: 1, batch_index_error_message: None }];
-    bench.answer(3, &second, ProducePartitionResponse { record_errors, ..refused(ErrorCode::InvalidRecord) });
+    let refusal = Refusal { record_errors, error_message: None };
+    bench.answer(
+        3,
+        &second,
+        ProducePartitionResponse { refusal: Some(Box::new(refusal)), ..refused(ErrorCode::InvalidRecord) },
+    );
     assert_eq!(bench.offsets(0)[..2], [Some(0), Some(1)]);
     assert!(matches!(bench.error(0, 2), Error::RefusedWithBatch { refused: 1, .. }));
     assert!(matches!(bench.error(0, 3), Error::Refused { .. }));

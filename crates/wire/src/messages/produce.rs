@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::macros::{message, wire_struct};
 use super::topics::versions_by_topic_id;
-use super::{LeaderIdAndEpoch, NodeEndpoint};
-use crate::{ErrorCode, Field, Message, Request, TopicId, VersionRange};
+use super::{NodeEndpoint, ProducePartitionResponse};
+use crate::{Field, Message, Request, TopicId, VersionRange};
 
 wire_struct! {
     /// Brings record batches, at most one a partition. With `acks` 0 it is not answered.
@@ -65,41 +65,7 @@ wire_struct! {
         /// Its id.
         topic_id: TopicId [13..; ignorable],
         /// The answers by partition.
-        partition_responses: Vec<ProducePartitionResponse> [0..],
-    }
-}
-
-wire_struct! {
-    /// What became of one partition's batch.
-    pub struct ProducePartitionResponse {
-        /// The partition's index in its topic.
-        index: i32 [0..],
-        /// What went wrong.
-        error_code: ErrorCode [0..],
-        /// The offset that the first record was given.
-        base_offset: i64 [0..],
-        /// The records' timestamp where the topic has log append time, else -1.
-        log_append_time_ms: i64 [2..; default -1; ignorable],
-        /// The first offset that the partition still has.
-        log_start_offset: i64 [5..; default -1; ignorable],
-        /// The records for which the whole batch was refused (KIP-467).
-        record_errors: Vec<BatchIndexAndErrorMessage> [8..; ignorable],
-        /// Why the batch was refused, in words.
-        error_message: Option<String> [8..; ignorable],
-    }
-    tagged {
-        /// Who leads the partition now, where this broker does not (KIP-951).
-        0 => current_leader: LeaderIdAndEpoch [10..; ignorable],
-    }
-}
-
-wire_struct! {
-    /// A record for which its batch was refused.
-    pub struct BatchIndexAndErrorMessage {
-        /// Its index in the batch.
-        batch_index: i32 [8..],
-        /// What is wrong with it, in words.
-        batch_index_error_message: Option<String> [8..],
+        partition_responses: Box<[ProducePartitionResponse]> [0..],
     }
 }
 
