@@ -14,7 +14,7 @@ use ottla_wire::consumer_protocol::{
 };
 use ottla_wire::{DecodeError, EncodeError};
 
-use crate::messages::{FLOOR_BYTES, FRAMES};
+use crate::messages::memory_bound;
 
 /// What an input is taken for: its first byte, modulo their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ fn check_subscription(body: Bytes) {
 fn decoded<T>(body: Bytes, decode: impl Fn(Bytes) -> Result<T, DecodeError>) -> Option<T> {
     let length = body.len();
     let (decoded, allocated) = allocation_counter::measure(|| decode(body));
-    let (taken, bound) = (length + allocated.peak_bytes, FRAMES * length + FLOOR_BYTES);
+    let (taken, bound) = (length + allocated.peak_bytes, memory_bound(length));
     assert!(taken <= bound, "{length} bytes: {taken} taken, over {bound}");
     decoded.ok()
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ottla_wire::messages::{FetchPartitionData, FetchResponse, FetchResponseView, FetchableTopicResponse};
 use ottla_wire::{DecodeError, Message, Reader};
 
-use crate::messages::{FLOOR_BYTES, FRAMES};
+use crate::messages::memory_bound;
 
 /// Checks an input.
 ///
@@ -23,7 +23,7 @@ pub fn check(input: &[u8]) {
     let body = Bytes::copy_from_slice(body);
 
     let (view, allocated) = allocation_counter::measure(|| FetchResponseView::parse(body.clone(), version));
-    let (taken, bound) = (body.len() + allocated.peak_bytes, FRAMES * body.len() + FLOOR_BYTES);
+    let (taken, bound) = (body.len() + allocated.peak_bytes, memory_bound(body.len()));
     assert!(taken <= bound, "version {version}: {taken} bytes for a body of {}, over {bound}", body.len());
     let structure = FetchResponse::decode(&mut Reader::new(body), version);
     let view = match (view, &structure) {

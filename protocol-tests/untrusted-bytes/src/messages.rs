@@ -20,10 +20,11 @@ use ottla_wire::messages::{
 };
 use ottla_wire::{ApiKey, DecodeError, Message, Reader, VersionRange, Writer};
 
-/// How many times its frame a message may take in memory, the frame included.
-pub const FRAMES: usize = 4;
-/// What a message of any size may take beside: the decoder's floor for tiny frames, and the handle of a shared buffer.
-pub const FLOOR_BYTES: usize = 17 * 1024;
+/// What decoding a frame of `length` bytes may take, the frame included: four times the frame, or the decoder's floor
+/// for small ones; and the handles of shared buffers.
+pub fn memory_bound(length: usize) -> usize {
+    length + (3 * length).max(16 * 1024) + 1024
+}
 
 /// A message decoded by hand.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +103,7 @@ pub fn input(name: &str, version: i16, body: &[u8]) -> Option<Vec<u8>> {
 fn check_message<M: Message + PartialEq + Debug>(frame: Bytes, version: i16) {
     let length = frame.len();
     let (decoded, allocated) = allocation_counter::measure(|| M::decode(&mut Reader::new(frame), version));
-    let (taken, bound) = (length + allocated.peak_bytes, FRAMES * length + FLOOR_BYTES);
+    let (taken, bound) = (length + allocated.peak_bytes, memory_bound(length));
     assert!(taken <= bound, "{} {version}: {taken} bytes for a frame of {length}, over {bound}", M::NAME);
     let Ok(message) = decoded else { return };
 
