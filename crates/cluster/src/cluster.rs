@@ -127,8 +127,21 @@ impl Cluster {
     ///
     /// Waiting changes nothing; what was asked for is taken in even if the future is dropped.
     pub async fn topic(&self, name: &str) -> Result<Arc<TopicMetadata>, Error> {
+        self.topic_within(name, self.config().default_api_timeout).await
+    }
+
+    /// As [`topic`](Self::topic), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`topic`](Self::topic).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`topic`](Self::topic).
+    pub async fn topic_within(&self, name: &str, timeout: Duration) -> Result<Arc<TopicMetadata>, Error> {
         let name: Arc<str> = name.into();
-        let deadline = Instant::now() + self.config().default_api_timeout.min(LONGEST_TIMEOUT);
+        let deadline = Instant::now() + timeout.min(LONGEST_TIMEOUT);
         let mut backoff = self.backoff();
         let mut metadata = self.metadata();
         for attempt in 0.. {

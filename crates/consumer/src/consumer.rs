@@ -29,6 +29,10 @@ impl Consumer {
     /// seek or pause while they are read. With each call the application says that it has come back from all that the
     /// last one handed out.
     ///
+    /// What may come right by itself is no error: while the brokers cannot be reached, a topic does not exist (yet), or
+    /// nothing is assigned, there are no batches. [`position`](ConsumerHandle::position) and
+    /// [`assign_topic`](ConsumerHandle::assign_topic) tell what is wrong.
+    ///
     /// # Errors
     ///
     /// An error of a partition stands in its place after the records before it. The others go on, and so may the

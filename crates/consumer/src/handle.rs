@@ -44,7 +44,7 @@ impl ConsumerHandle {
     ///
     /// Dropping the future leaves the assignment as it was.
     pub async fn assign_topic(&self, topic: &str) -> Result<(), Error> {
-        let metadata = self.cluster.topic(topic).await?;
+        let metadata = self.cluster.topic_within(topic, self.default_api_timeout).await?;
         let name = &metadata.name;
         self.assign(metadata.partitions.iter().map(|known| TopicPartition::new(name.clone(), known.partition)))
     }
@@ -86,14 +86,16 @@ impl ConsumerHandle {
     ///
     /// # Errors
     ///
-    /// An error of the partition, if it is not assigned; [`ottla_fetcher::Error::TimedOut`] if the start has not been
-    /// found within `default.api.timeout.ms`.
+    /// An error of the partition, if it is not assigned. If the start has not been found within
+    /// `default.api.timeout.ms`, [`Error::Cluster`] with what the cluster says of the topic, where that is an error, and
+    /// [`ottla_fetcher::Error::TimedOut`] where it is not.
     ///
     /// # Cancel safety
     ///
     /// Asking changes nothing.
     pub async fn position(&self, partition: &TopicPartition) -> Result<i64, Error> {
-        Ok(self.fetcher.position_when_known(partition, self.default_api_timeout).await?)
+        let known = self.fetcher.position_when_known(partition, self.default_api_timeout).await;
+        known.map_err(|error| self.explained(error, [partition]))
     }
 
     /// The position, if it is known now.
@@ -167,7 +169,28 @@ impl ConsumerHandle {
         &self,
         wanted: impl IntoIterator<Item = (TopicPartition, Lookup)>,
     ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, Error> {
-        Ok(self.fetcher.lookup(wanted.into_iter().collect(), self.default_api_timeout).await?)
+        let wanted: BTreeMap<_, _> = wanted.into_iter().collect();
+        let found = self.fetcher.lookup(wanted.clone(), self.default_api_timeout).await;
+        found.map_err(|error| self.explained(error, wanted.keys()))
+    }
+
+    /// The error; or, where time ran out and nothing says why, what the cluster has against one of the topics.
+    fn explained<'p>(
+        &self,
+        error: ottla_fetcher::Error,
+        partitions: impl IntoIterator<Item = &'p TopicPartition>,
+    ) -> Error {
+        if matches!(error, ottla_fetcher::Error::TimedOut { source: None, .. }) {
+            let metadata = self.cluster.metadata();
+            let refused = |partition: &TopicPartition| {
+                let known = metadata.topic(&partition.topic)?;
+                Some(ottla_cluster::Error::Topic { topic: known.name.clone(), error_code: known.error? })
+            };
+            if let Some(reason) = partitions.into_iter().find_map(refused) {
+                return Error::Cluster(reason);
+            }
+        }
+        error.into()
     }
 
     async fn ends(

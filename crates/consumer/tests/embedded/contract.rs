@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_consumer::{StartAt, TopicPartition};
 use ottla_wire::ApiKey;
-use ottla_wire::NodeId;
+use ottla_wire::{ErrorCode, NodeId};
 
 use crate::setup::{LONG, Seen, Setup, partition, read};
 
@@ -35,6 +35,27 @@ async fn a_batch_is_come_back_from_when_its_iterator_ends_or_the_next_poll_begin
     assert_eq!(progress(&consumer), (Some(10), Some(10)), "the next poll began");
     Seen::default().take(&batches);
     assert_eq!(progress(&consumer), (Some(20), Some(20)), "the iterator ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_topic_that_does_not_exist_says_so_within_the_consumers_own_time_out() {
+    let setup = Setup::start(1, 1).await;
+    let timeout = Duration::from_secs(3);
+    let consumer = setup.consumer().default_api_timeout(timeout).build().unwrap();
+    let says_so = |error: ottla_consumer::Error, began: tokio::time::Instant| {
+        assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition), "{error}");
+        assert!(error.to_string().contains("topic nowhere"), "{error}");
+        assert!(began.elapsed() <= timeout + Duration::from_millis(10), "after {:?}", began.elapsed());
+    };
+    let nowhere = TopicPartition::new("nowhere", 0);
+
+    let began = tokio::time::Instant::now();
+    says_so(consumer.assign_topic("nowhere").await.unwrap_err(), began);
+    consumer.assign([nowhere.clone()]).unwrap();
+    let began = tokio::time::Instant::now();
+    says_so(consumer.position(&nowhere).await.unwrap_err(), began);
+    let began = tokio::time::Instant::now();
+    says_so(consumer.end_offsets([nowhere]).await.unwrap_err(), began);
 }
 
 #[tokio::test(start_paused = true)]
