@@ -311,6 +311,7 @@ impl Error {
             Self::DeliveryTimedOut { source, .. } => source.as_deref().and_then(Self::error_code),
             Self::Undelivered { first, .. } => first.error_code(),
             Self::Topic { source, .. } => source.error_code(),
+            Self::TopicUnknown { source, .. } => source.as_ref().and_then(|source| source.error_code()),
             _ => None,
         }
     }

@@ -241,6 +241,9 @@ impl Producer {
     /// Refuses what could not be sent whatever happens; gives the most that the record takes up.
     fn check(&self, record: &ProducerRecord<'_>) -> Result<usize, Error> {
         let config = &self.owner.config;
+        if record.topic().is_empty() {
+            return Err(Error::InvalidRecord { field: "topic", reason: "is empty" });
+        }
         if record.given_timestamp_ms().is_some_and(|timestamp| timestamp < 0) {
             return Err(Error::InvalidRecord { field: "timestamp", reason: "is negative" });
         }
@@ -310,7 +313,9 @@ impl Producer {
         let mut backoff = self.owner.cluster.backoff();
         let asking = async {
             loop {
-                match self.owner.cluster.topic(name).await {
+                // No longer than this waits, so that an answer such as that there is no such topic is not lost.
+                let left = deadline.saturating_duration_since(Instant::now());
+                match self.owner.cluster.topic_within(name, left).await {
                     Ok(topic) if learn_topic(&mut self.owner.shared.accumulator(), &topic) => return Ok(()),
                     Ok(_) => {}
                     Err(error) if error.is_retriable() => last = Some(Arc::new(error)),

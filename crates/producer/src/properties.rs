@@ -45,8 +45,9 @@ impl ProducerBuilder {
             "compression.lz4.level" => return self.level(name, Compression::Lz4, value),
             "compression.zstd.level" => return self.level(name, Compression::Zstd, value),
             "compression.type" => {
-                let compression: Compression =
-                    value.parse().map_err(|_| invalid(name, format!("is {value:?}, which is no compression type")))?;
+                let compression: Compression = value.parse().map_err(|_| {
+                    invalid(name, format!("is {value:?}, which is none of none, gzip, snappy, lz4, zstd"))
+                })?;
                 let set = self.levels.iter().find(|level| level.compression() == compression);
                 config.compression = set.copied().unwrap_or_else(|| compression.into());
             }

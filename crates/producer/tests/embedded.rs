@@ -335,6 +335,7 @@ async fn an_unknown_topic_is_waited_for_up_to_max_block() {
     let (error, back) = producer.send(record("v")).await.unwrap_err().into_parts();
     assert_eq!(start.elapsed().as_secs(), 60);
     assert!(matches!(error, Error::TopicUnknown { .. }) && error.to_string().contains("topic t"), "{error}");
+    assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition), "what the cluster says of it is told");
     assert_eq!(back, record("v"));
 }
 
