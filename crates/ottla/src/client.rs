@@ -27,7 +27,7 @@ impl Client {
     }
 
     /// A client by the textual names of Kafka's settings, as in a properties file: of the client, of producers and of
-    /// consumers. A name that none of them has is an error.
+    /// consumers. A name that none of them has is an error, also if Kafka has it: nothing is ignored.
     ///
     /// ```
     /// let client = ottla::Client::from_properties([("bootstrap.servers", "localhost:9092"), ("linger.ms", "20")])?;
@@ -172,7 +172,7 @@ impl ClientBuilder {
                 if of_producer || of_consumer {
                     self.properties.push((name.to_owned(), value.to_owned()));
                 } else if !of_client {
-                    return Err(BuildError::UnknownSetting { name: name.to_owned() });
+                    return Err(properties::refused(name));
                 }
             }
         }

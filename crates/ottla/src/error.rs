@@ -11,6 +11,13 @@ pub enum BuildError {
         name: String,
     },
 
+    /// Kafka has a setting of that name, and Ottla does not, or not yet.
+    #[error("Kafka's setting {name:?} is not supported")]
+    UnsupportedSetting {
+        /// The name.
+        name: String,
+    },
+
     /// A setting's value cannot be.
     #[error("{setting} is {value:?}, which is not {expected}")]
     InvalidValue {
@@ -27,14 +34,14 @@ pub enum BuildError {
     BootstrapServers(#[from] ottla_connection::InvalidAddress),
 
     /// A setting of producers cannot be.
-    #[error("a setting of the producer cannot be")]
+    #[error("a setting of the producer is invalid")]
     Producer(#[from] ottla_producer::Error),
 
     /// A setting of consumers cannot be.
-    #[error("a setting of the consumer cannot be")]
+    #[error("a setting of the consumer is invalid")]
     Consumer(#[source] std::sync::Arc<ottla_consumer::Error>),
 
     /// The settings are at odds, or one is out of its range.
-    #[error("the client's settings cannot be")]
+    #[error("a setting of the client is invalid")]
     Cluster(#[from] ottla_cluster::Error),
 }

@@ -85,6 +85,49 @@ pub(crate) fn apply_to_consumer(mut builder: ConsumerBuilder, properties: &[(Str
     builder
 }
 
+/// Why a name is not taken. Somebody who brings Kafka's properties along is to see that the name is right.
+pub(crate) fn refused(name: &str) -> BuildError {
+    let name = name.to_owned();
+    let family = ["sasl.", "ssl.", "metric.", "metrics."].iter().any(|family| name.starts_with(family));
+    if family || NOT_SUPPORTED.contains(&name.as_str()) {
+        BuildError::UnsupportedSetting { name }
+    } else {
+        BuildError::UnknownSetting { name }
+    }
+}
+
+/// Settings of Java's clients 4.3 that are not here, beside the families of [`refused`].
+const NOT_SUPPORTED: [&str; 28] = [
+    "auto.commit.interval.ms",
+    "client.dns.lookup",
+    "client.rack",
+    "config.providers",
+    "enable.auto.commit",
+    "enable.metrics.push",
+    "exclude.internal.topics",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "group.remote.assignor",
+    "heartbeat.interval.ms",
+    "interceptor.classes",
+    "key.deserializer",
+    "key.serializer",
+    "max.poll.interval.ms",
+    "max.poll.records",
+    "partition.assignment.strategy",
+    "receive.buffer.bytes",
+    "security.protocol",
+    "security.providers",
+    "send.buffer.bytes",
+    "session.timeout.ms",
+    "transaction.timeout.ms",
+    "transaction.two.phase.commit.enable",
+    "transactional.id",
+    "value.deserializer",
+    "value.serializer",
+];
+
 /// A cluster that is never used: the builders need one to begin with, and nothing is connected before its use.
 fn nowhere() -> Result<Cluster, BuildError> {
     Ok(Cluster::new(ClusterConfig::new([Address::new("localhost", 1)]))?)

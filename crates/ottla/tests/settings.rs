@@ -44,6 +44,14 @@ fn a_name_that_nobody_knows_is_refused_by_name() {
 }
 
 #[test]
+fn a_name_of_kafkas_that_is_not_supported_is_refused_as_such() {
+    for name in ["group.id", "security.protocol", "sasl.jaas.config", "ssl.truststore.location", "max.poll.records"] {
+        let error = Client::from_properties([(name, "x")]).unwrap_err();
+        assert_eq!(error.to_string(), format!("Kafka's setting {name:?} is not supported"));
+    }
+}
+
+#[test]
 fn a_value_that_cannot_be_is_refused_where_it_is_set_with_its_name() {
     for (name, value) in [
         ("retry.backoff.ms", "soon"),
