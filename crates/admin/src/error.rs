@@ -10,7 +10,7 @@ use ottla_wire::ErrorCode;
 #[non_exhaustive]
 pub enum Error {
     /// The cluster refused, for one topic or for the request as a whole.
-    #[error("{attempted}{} was refused: {code}{}", about(.topic.as_deref()), in_words(.message.as_deref()))]
+    #[error("{attempted} was refused{}: {code}{}", about(.topic.as_deref()), in_words(.message.as_deref()))]
     Refused {
         /// What was asked for.
         attempted: &'static str,
@@ -99,7 +99,7 @@ impl Error {
 }
 
 fn about(topic: Option<&str>) -> String {
-    topic.map_or(String::new(), |topic| format!(" of topic {topic}"))
+    topic.map_or(String::new(), |topic| format!(" for topic {topic}"))
 }
 
 fn in_words(message: Option<&str>) -> String {

@@ -48,7 +48,8 @@ impl Transport {
                     if *port == 0 { Some(0) } else { port.checked_add(u16::try_from(node.0).unwrap_or(u16::MAX)) };
                 let wanted = Address::new("127.0.0.1", port.unwrap_or(u16::MAX));
                 let failed = |source| (wanted.clone(), source);
-                let port = port.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
+                let none_left = || io::Error::new(io::ErrorKind::AddrNotAvailable, "the nodes need ports above 65535");
+                let port = port.ok_or_else(|| failed(none_left()))?;
                 let reserved = reserve(port).map_err(failed)?;
                 let port = reserved.local_addr().map_err(failed)?.port();
                 Ok(Endpoint::Tcp { port, reserved: Some(reserved) })

@@ -63,7 +63,7 @@ impl fmt::Display for Address {
 
 /// A text that is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not host:port")]
+#[error("{text:?} is not host:port, with a port from 1 to 65535")]
 #[non_exhaustive]
 pub struct InvalidAddress {
     /// The text.

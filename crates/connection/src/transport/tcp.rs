@@ -52,6 +52,13 @@ impl TcpConnector {
                 }
             }
         }
+        // Where the address was no name, whoever tells of the error names it already.
+        if let [(only, _)] = failures.as_slice()
+            && only.ip().to_string() == address.host()
+            && let Some((_, error)) = failures.pop()
+        {
+            return Err(error);
+        }
         Err(AddressesFailed::into_error(failures))
     }
 
@@ -131,15 +138,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_names_the_address_that_refused() {
+    async fn a_refusal_names_the_address_that_refused_where_the_caller_gave_a_name() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let Err(error) = TcpConnector::new().connect(&Address::new("127.0.0.1", port)).await else {
-            panic!("nobody listens there");
-        };
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        assert!(error.to_string().starts_with(&format!("127.0.0.1:{port}: ")), "{error}");
+        for (host, named) in [("localhost", true), ("127.0.0.1", false)] {
+            let Err(error) = TcpConnector::new().connect(&Address::new(host, port)).await else {
+                panic!("nobody listens there");
+            };
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(error.to_string().contains(&format!("127.0.0.1:{port}: ")), named, "{error}");
+        }
     }
 
     #[tokio::test]
