@@ -30,8 +30,8 @@ impl Consumer {
     /// last one handed out.
     ///
     /// What may come right by itself is no error: while the brokers cannot be reached, a topic does not exist (yet), or
-    /// nothing is assigned, there are no batches. [`position`](ConsumerHandle::position) and
-    /// [`assign_topic`](ConsumerHandle::assign_topic) tell what is wrong.
+    /// nothing is assigned, there are no batches. [`assign_topic`](ConsumerHandle::assign_topic) tells what is wrong when its
+    /// time is over.
     ///
     /// # Errors
     ///
