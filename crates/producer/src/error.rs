@@ -111,7 +111,7 @@ pub enum Error {
 
     /// `delivery.timeout.ms` passed before the record was acknowledged.
     #[error(
-        "a record for {topic_partition} was not acknowledged within {timeout:?}, {attempts} attempts{}",
+        "a record for {topic_partition} was not acknowledged within {timeout:?}, attempts: {attempts}{}",
         written(*.may_have_been_written)
     )]
     DeliveryTimedOut {
