@@ -255,7 +255,7 @@ impl CreatePartitions {
             let misdirected = response.results.iter().any(|topic| is_misdirected(topic.error_code));
             misdirected.then(|| not_controller(ATTEMPTED))
         };
-        let response = self.asking(ATTEMPTED, "2.4").ask(&request, again).await?;
+        let response = self.asking(ATTEMPTED, "2.5").ask(&request, again).await?;
         let mut answers = Answers::new(ATTEMPTED);
         for topic in response.results {
             answers.add(topic.name, topic.error_code, topic.error_message, ());

@@ -114,6 +114,12 @@ pub enum Error {
         /// The partition.
         partition: TopicPartition,
     },
+    /// A partition's index below 0.
+    #[error("{} has no partition {}", partition.topic, partition.partition)]
+    InvalidPartition {
+        /// The partition.
+        partition: TopicPartition,
+    },
     /// An offset below 0.
     #[error("{partition} cannot be read from offset {offset}")]
     InvalidOffset {
@@ -157,6 +163,7 @@ impl Error {
             | Self::NoOffset { .. }
             | Self::Decode { .. }
             | Self::NotAssigned { .. }
+            | Self::InvalidPartition { .. }
             | Self::InvalidOffset { .. }
             | Self::NoRuntime
             | Self::Closed => false,
@@ -185,6 +192,7 @@ impl Error {
             | Self::Refused { partition, .. }
             | Self::NoOffset { partition, .. }
             | Self::NotAssigned { partition }
+            | Self::InvalidPartition { partition }
             | Self::InvalidOffset { partition, .. } => Some(partition),
             _ => None,
         }

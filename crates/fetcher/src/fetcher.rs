@@ -216,6 +216,9 @@ impl FetcherHandle {
     pub fn assign(&self, partitions: impl IntoIterator<Item = (TopicPartition, Option<StartAt>)>) -> Result<(), Error> {
         let assignment: BTreeMap<_, _> = partitions.into_iter().collect();
         for (name, start) in &assignment {
+            if name.partition < 0 {
+                return Err(Error::InvalidPartition { partition: name.clone() });
+            }
             if let Some(StartAt::Offset(offset)) = start
                 && *offset < 0
             {

@@ -179,3 +179,14 @@ async fn what_is_not_assigned_is_named() {
     let error = consumer.seek(&partition(0), -1).unwrap_err();
     assert_eq!(error.to_string(), "topic-0 cannot be read from offset -1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_is_refused_and_the_assignment_stays() {
+    let setup = Setup::start(1, 1).await;
+    let consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let refused = consumer.assign([partition(0), partition(-1)]).unwrap_err();
+    assert_eq!(refused.to_string(), format!("{} has no partition -1", partition(0).topic));
+    assert!(!refused.is_retriable());
+    assert_eq!(consumer.assignment().into_iter().collect::<Vec<_>>(), [partition(0)]);
+}
