@@ -91,7 +91,7 @@ impl Toolbox {
         match tool {
             JavaTool::ConsoleProducer if is_old => "kafka.tools.ConsoleProducer",
             JavaTool::ConsoleProducer => "org.apache.kafka.tools.ConsoleProducer",
-            JavaTool::ConsoleConsumer if is_old => "kafka.tools.ConsoleConsumer",
+            JavaTool::ConsoleConsumer if self.version.starts_with("3.3.") => "kafka.tools.ConsoleConsumer",
             JavaTool::ConsoleConsumer => "org.apache.kafka.tools.consumer.ConsoleConsumer",
             JavaTool::Topics if self.version.starts_with("3.3.") => "kafka.admin.TopicCommand",
             JavaTool::Topics => "org.apache.kafka.tools.TopicCommand",
