@@ -3,8 +3,8 @@
 //! What only followers say of it stands in a box of its own. With it in the structure, an honest request of version 4,
 //! which has sixteen bytes a partition, would decode to more than four times its size.
 
-use super::macros::wire_struct;
-use crate::{DecodeError, EncodeError, Encoding, Field, LeaderEpoch, Reader, TopicId, VersionRange, Writer};
+use super::macros::{field_as_table, wire_struct};
+use crate::{LeaderEpoch, TopicId};
 
 /// A partition, and where to read on.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,29 +108,4 @@ impl From<&FetchPartition> for Table {
     }
 }
 
-impl Field for FetchPartition {
-    fn smallest(encoding: Encoding) -> usize {
-        Table::smallest(encoding)
-    }
-
-    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
-        let partition = Self::from(Table::read(reader, encoding)?);
-        if partition.follower.is_some() {
-            reader.charge(size_of::<FollowerPartition>())?;
-        }
-        Ok(partition)
-    }
-
-    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
-        Table::from(self).write(writer, encoding)
-    }
-
-    fn carried_by(&self, versions: VersionRange) -> VersionRange {
-        Table::from(self).carried_by(versions)
-    }
-
-    #[cfg(feature = "inspect")]
-    fn inspect(&self, encoding: Encoding) -> crate::Value {
-        Table::from(self).inspect(encoding)
-    }
-}
+field_as_table! { FetchPartition as Table, boxed follower: FollowerPartition }

@@ -195,6 +195,39 @@ macro_rules! message {
     };
 }
 
+/// Reads and writes a structure that stands compactly in memory as the `Table` beside it, which has its fields as they
+/// stand on the wire. What is `boxed` is charged for where it is there.
+macro_rules! field_as_table {
+    ($name:ident as $table:ident $(, boxed $field:ident: $boxed:ty)?) => {
+        impl $crate::Field for $name {
+            fn smallest(encoding: $crate::Encoding) -> usize {
+                <$table as $crate::Field>::smallest(encoding)
+            }
+
+            fn read(reader: &mut $crate::Reader, encoding: $crate::Encoding) -> Result<Self, $crate::DecodeError> {
+                let value = Self::from(<$table as $crate::Field>::read(reader, encoding)?);
+                $( if value.$field.is_some() {
+                    reader.charge(size_of::<$boxed>())?;
+                } )?
+                Ok(value)
+            }
+
+            fn write(&self, writer: &mut $crate::Writer, encoding: $crate::Encoding) -> Result<(), $crate::EncodeError> {
+                $crate::Field::write(&$table::from(self), writer, encoding)
+            }
+
+            fn carried_by(&self, versions: $crate::VersionRange) -> $crate::VersionRange {
+                $crate::Field::carried_by(&$table::from(self), versions)
+            }
+
+            #[cfg(feature = "inspect")]
+            fn inspect(&self, encoding: $crate::Encoding) -> $crate::Value {
+                $crate::Field::inspect(&$table::from(self), encoding)
+            }
+        }
+    };
+}
+
 /// A field's value where nothing was said.
 macro_rules! default_of {
     () => { Default::default() };
@@ -227,7 +260,7 @@ macro_rules! nullable_versions {
     ($all:expr; default $value:expr $(; $($rest:tt)*)?) => { $crate::messages::macros::nullable_versions!($all; $($($rest)*)?) };
 }
 
-pub(crate) use {default_of, ignorable, message, nullable, nullable_versions, wire_struct};
+pub(crate) use {default_of, field_as_table, ignorable, message, nullable, nullable_versions, wire_struct};
 
 use crate::{Field, VersionRange, Writer};
 

@@ -3,8 +3,8 @@
 //! Its three lists of replicas stand in one piece of memory. With a vector for each, an honest answer of an old broker,
 //! which has some forty bytes for a topic with one partition, would decode to more than four times its size.
 
-use super::macros::wire_struct;
-use crate::{DecodeError, EncodeError, Encoding, ErrorCode, Field, LeaderEpoch, NodeId, Reader, VersionRange, Writer};
+use super::macros::{field_as_table, wire_struct};
+use crate::{ErrorCode, LeaderEpoch, NodeId};
 
 /// A partition, and where its replicas are.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -113,26 +113,5 @@ impl From<&MetadataPartition> for Table {
     }
 }
 
-impl Field for MetadataPartition {
-    fn smallest(encoding: Encoding) -> usize {
-        Table::smallest(encoding)
-    }
-
-    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
-        // What the lists were charged for is what the nodes take once they are in one piece.
-        Table::read(reader, encoding).map(Self::from)
-    }
-
-    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
-        Table::from(self).write(writer, encoding)
-    }
-
-    fn carried_by(&self, versions: VersionRange) -> VersionRange {
-        Table::from(self).carried_by(versions)
-    }
-
-    #[cfg(feature = "inspect")]
-    fn inspect(&self, encoding: Encoding) -> crate::Value {
-        Table::from(self).inspect(encoding)
-    }
-}
+// What the lists were charged for is what the nodes take once they are in one piece.
+field_as_table! { MetadataPartition as Table }

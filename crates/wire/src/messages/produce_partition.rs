@@ -4,8 +4,8 @@
 //! many topics of one partition each would decode to more than four times its size.
 
 use super::LeaderIdAndEpoch;
-use super::macros::wire_struct;
-use crate::{DecodeError, EncodeError, Encoding, ErrorCode, Field, Reader, VersionRange, Writer};
+use super::macros::{field_as_table, wire_struct};
+use crate::ErrorCode;
 
 /// What became of one partition's batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,29 +120,4 @@ impl From<&ProducePartitionResponse> for Table {
     }
 }
 
-impl Field for ProducePartitionResponse {
-    fn smallest(encoding: Encoding) -> usize {
-        Table::smallest(encoding)
-    }
-
-    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
-        let response = Self::from(Table::read(reader, encoding)?);
-        if response.refusal.is_some() {
-            reader.charge(size_of::<Refusal>())?;
-        }
-        Ok(response)
-    }
-
-    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
-        Table::from(self).write(writer, encoding)
-    }
-
-    fn carried_by(&self, versions: VersionRange) -> VersionRange {
-        Table::from(self).carried_by(versions)
-    }
-
-    #[cfg(feature = "inspect")]
-    fn inspect(&self, encoding: Encoding) -> crate::Value {
-        Table::from(self).inspect(encoding)
-    }
-}
+field_as_table! { ProducePartitionResponse as Table, boxed refusal: Refusal }
