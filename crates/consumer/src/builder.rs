@@ -1,24 +1,119 @@
 //! How a consumer is configured: by methods, or by Kafka's textual names.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
-use ottla_fetcher::{AutoOffsetReset, Fetcher, FetcherConfig, IsolationLevel};
+use ottla_coordinator::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
+use ottla_coordinator::{Coordinator, GroupConfig};
+use ottla_fetcher::{AutoOffsetReset, Fetcher, FetcherConfig, InvalidSetting, IsolationLevel};
 
+use crate::listener::{AnyListener, RebalanceListener};
+use crate::shared::{Shared, Timeouts};
 use crate::{Consumer, Error};
 
 /// The settings of a [`Consumer`]. The names and defaults are Kafka's.
 #[derive(Clone, Debug)]
 pub struct ConsumerBuilder {
     cluster: Cluster,
-    fetcher: FetcherConfig,
-    default_api_timeout: Option<Duration>,
+    pub(crate) fetcher: FetcherConfig,
+    pub(crate) group: GroupConfig,
+    pub(crate) default_api_timeout: Option<Duration>,
+    pub(crate) enable_auto_commit: Option<bool>,
+    pub(crate) auto_commit_interval: Duration,
+    pub(crate) partition_drain_timeout: Duration,
+    listener: Option<AnyListener>,
 }
 
 impl ConsumerBuilder {
     /// A consumer of `cluster`, with the default settings.
     pub fn new(cluster: Cluster) -> Self {
-        Self { cluster, fetcher: FetcherConfig::default(), default_api_timeout: None }
+        let mut group = GroupConfig::new("");
+        group.assignors = vec![Arc::new(RangeAssignor), Arc::new(CooperativeStickyAssignor)];
+        Self {
+            cluster,
+            fetcher: FetcherConfig::default(),
+            group,
+            default_api_timeout: None,
+            enable_auto_commit: None,
+            auto_commit_interval: Duration::from_secs(5),
+            partition_drain_timeout: Duration::from_secs(30),
+            listener: None,
+        }
+    }
+
+    /// `group.id`: the group whose members share the partitions of the topics that they subscribe to, and whose offsets
+    /// are committed. Default none: partitions are assigned by the application, and nothing is committed.
+    pub fn group_id(mut self, group_id: impl Into<String>) -> Self {
+        self.group.group_id = group_id.into();
+        self
+    }
+
+    /// `group.instance.id`: makes the consumer a static member (KIP-345), which keeps its partitions while it is away
+    /// for less than the session timeout, and which closing does not take out of the group. Default none.
+    pub fn group_instance_id(mut self, id: impl Into<String>) -> Self {
+        self.group.group_instance_id = Some(id.into());
+        self
+    }
+
+    /// `partition.assignment.strategy`: the assignors that the member can go by, the most wanted first; own ones, too. All members
+    /// of a group need one in common. Default: range and cooperative-sticky, which goes by range until all members can
+    /// do without.
+    pub fn partition_assignment_strategy(mut self, assignors: impl IntoIterator<Item = Arc<dyn Assignor>>) -> Self {
+        self.group.assignors = assignors.into_iter().collect();
+        self
+    }
+
+    /// `session.timeout.ms`: the group removes a member of which it has not heard for so long. Default 45 s.
+    pub fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.group.session_timeout = timeout;
+        self
+    }
+
+    /// `heartbeat.interval.ms`: how often the member shows that it is alive. Default 3 s.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.group.heartbeat_interval = interval;
+        self
+    }
+
+    /// `max.poll.interval.ms`: a consumer that does not poll for so long leaves the group. Also how long members have
+    /// to come back when the group rebalances. Default 5 minutes.
+    pub fn max_poll_interval(mut self, interval: Duration) -> Self {
+        self.group.max_poll_interval = interval;
+        self
+    }
+
+    /// `client.rack`: where the consumer stands, for assignors that mind (KIP-881). Default none.
+    pub fn client_rack(mut self, rack: impl Into<String>) -> Self {
+        self.group.client_rack = Some(rack.into());
+        self
+    }
+
+    /// `enable.auto.commit`: whether what the application has come back from is committed on the clock, before
+    /// partitions are given up, and in `close`. Default true where there is a group.
+    pub fn enable_auto_commit(mut self, enable: bool) -> Self {
+        self.enable_auto_commit = Some(enable);
+        self
+    }
+
+    /// `auto.commit.interval.ms`: how often. Default 5 s.
+    pub fn auto_commit_interval(mut self, interval: Duration) -> Self {
+        self.auto_commit_interval = interval;
+        self
+    }
+
+    /// `partition.drain.timeout.ms`, Ottla's own: how long the readers of [partition
+    /// streams](Consumer::into_partition_streams) have to end when their partitions are revoked. Default 30 s. The other
+    /// members wait meanwhile.
+    pub fn partition_drain_timeout(mut self, timeout: Duration) -> Self {
+        self.partition_drain_timeout = timeout;
+        self
+    }
+
+    /// Who is told when partitions come and go.
+    pub fn rebalance_listener(mut self, listener: impl RebalanceListener) -> Self {
+        self.listener = Some(AnyListener::new(listener));
+        self
     }
 
     /// `auto.offset.reset`: where to start where there is no position, or one that the log does not have. Default
@@ -94,134 +189,48 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Sets what Kafka's textual names say, such as `("fetch.min.bytes", "1")`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownSetting`] and [`Error::UnreadableSetting`] name the setting.
-    pub fn properties<'p>(self, properties: impl IntoIterator<Item = (&'p str, &'p str)>) -> Result<Self, Error> {
-        properties.into_iter().try_fold(self, |builder, (setting, value)| builder.property(setting, value))
-    }
-
-    fn property(mut self, setting: &str, value: &str) -> Result<Self, Error> {
-        let fetcher = &mut self.fetcher;
-        match setting {
-            "auto.offset.reset" => {
-                fetcher.auto_offset_reset = match value {
-                    "earliest" => AutoOffsetReset::Earliest,
-                    "latest" => AutoOffsetReset::Latest,
-                    "none" => AutoOffsetReset::None,
-                    _ => return unreadable("auto.offset.reset", value, "one of earliest, latest, none"),
-                }
-            }
-            "isolation.level" => {
-                fetcher.isolation_level = match value {
-                    "read_uncommitted" => IsolationLevel::ReadUncommitted,
-                    "read_committed" => IsolationLevel::ReadCommitted,
-                    _ => return unreadable("isolation.level", value, "read_uncommitted or read_committed"),
-                }
-            }
-            "fetch.min.bytes" => fetcher.fetch_min_bytes = number("fetch.min.bytes", value)?,
-            "fetch.max.bytes" => fetcher.fetch_max_bytes = number("fetch.max.bytes", value)?,
-            "fetch.max.wait.ms" => {
-                fetcher.fetch_max_wait = Duration::from_millis(number("fetch.max.wait.ms", value)?);
-            }
-            "max.partition.fetch.bytes" => {
-                fetcher.max_partition_fetch_bytes = number("max.partition.fetch.bytes", value)?;
-            }
-            "check.crcs" => {
-                fetcher.check_crcs = match value {
-                    "true" => true,
-                    "false" => false,
-                    _ => return unreadable("check.crcs", value, "true or false"),
-                }
-            }
-            "fetch.buffer.max.bytes" => fetcher.fetch_buffer_max_bytes = number("fetch.buffer.max.bytes", value)?,
-            "max.decompressed.batch.bytes" => {
-                fetcher.max_decompressed_batch_bytes = number("max.decompressed.batch.bytes", value)?;
-            }
-            "max.poll.bytes" => fetcher.max_poll_bytes = number("max.poll.bytes", value)?,
-            "default.api.timeout.ms" => {
-                self.default_api_timeout = Some(Duration::from_millis(number("default.api.timeout.ms", value)?));
-            }
-            _ => return Err(Error::UnknownSetting { setting: setting.to_owned() }),
-        }
-        Ok(self)
-    }
-
     /// The consumer. Does no I/O.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] names a setting that cannot be, or that contradicts another.
-    pub fn build(self) -> Result<Consumer, Error> {
-        let timeout = self.default_api_timeout.unwrap_or(self.cluster.config().default_api_timeout);
+    pub fn build(mut self) -> Result<Consumer, Error> {
+        let default_api = self.default_api_timeout.unwrap_or(self.cluster.config().default_api_timeout);
+        let has_group = !self.group.group_id.is_empty();
+        let interval = self.check_auto_commit(has_group)?;
+        // As in Java: whoever reads only what is committed starts only at offsets that are.
+        self.group.require_stable = true;
+        let max_poll_interval = self.group.max_poll_interval;
+        let group = if has_group { Some(Coordinator::new(self.cluster.clone(), self.group)?) } else { None };
         let fetcher = Fetcher::new(self.cluster.clone(), self.fetcher)?;
-        Ok(Consumer::new(self.cluster, fetcher, timeout))
+        let timeouts = Timeouts { default_api, max_poll_interval, drain: self.partition_drain_timeout };
+        let handle = group.as_ref().map(|group| group.handle().clone());
+        let shared = Shared::new(self.cluster, fetcher.handle().clone(), handle, self.listener, timeouts, interval);
+        Ok(Consumer::new(Arc::new(shared), fetcher, group))
+    }
+
+    /// The interval of automatic commits, if there are any.
+    fn check_auto_commit(&self, has_group: bool) -> Result<Option<Duration>, Error> {
+        let invalid = |setting, value: String, reason| Err(InvalidSetting::new(setting, value, reason).into());
+        if self.enable_auto_commit == Some(true) && !has_group {
+            return invalid("enable.auto.commit", "true".to_owned(), "which needs a group.id");
+        }
+        if self.group.group_instance_id.is_some() && !has_group {
+            let id = self.group.group_instance_id.clone().unwrap_or_default();
+            return invalid("group.instance.id", id, "which needs a group.id");
+        }
+        let interval = self.auto_commit_interval;
+        if interval.is_zero() || interval > LONGEST_INTERVAL {
+            let value = format!("{} ms", interval.as_millis());
+            return invalid("auto.commit.interval.ms", value, "which is not between 1 ms and 24 days");
+        }
+        if self.partition_drain_timeout > LONGEST_INTERVAL {
+            let value = format!("{} ms", self.partition_drain_timeout.as_millis());
+            return invalid("partition.drain.timeout.ms", value, "which is more than 24 days");
+        }
+        Ok((has_group && self.enable_auto_commit.unwrap_or(true)).then_some(interval))
     }
 }
 
-fn number<N: std::str::FromStr>(setting: &'static str, value: &str) -> Result<N, Error> {
-    value.trim().parse().or_else(|_| unreadable(setting, value, "a number in its range"))
-}
-
-fn unreadable<T>(setting: &'static str, value: &str, expected: &'static str) -> Result<T, Error> {
-    Err(Error::UnreadableSetting { setting, value: value.to_owned(), expected })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ottla_cluster::ClusterConfig;
-
-    fn builder() -> ConsumerBuilder {
-        let address = "127.0.0.1:9092".parse().unwrap();
-        ConsumerBuilder::new(Cluster::new(ClusterConfig::new([address])).unwrap())
-    }
-
-    #[test]
-    fn properties_are_read_by_kafkas_names() {
-        let properties = [
-            ("auto.offset.reset", "none"),
-            ("isolation.level", "read_committed"),
-            ("fetch.min.bytes", "7"),
-            ("fetch.max.bytes", "1000000"),
-            ("fetch.max.wait.ms", "20"),
-            ("max.partition.fetch.bytes", "9"),
-            ("check.crcs", "false"),
-            ("fetch.buffer.max.bytes", "1048576"),
-            ("max.decompressed.batch.bytes", "5"),
-            ("max.poll.bytes", "6"),
-            ("default.api.timeout.ms", "8"),
-        ];
-        let builder = builder().properties(properties).unwrap();
-        let fetcher = &builder.fetcher;
-        assert_eq!(fetcher.auto_offset_reset, AutoOffsetReset::None);
-        assert_eq!(fetcher.isolation_level, IsolationLevel::ReadCommitted);
-        assert_eq!((fetcher.fetch_min_bytes, fetcher.fetch_max_bytes), (7, 1_000_000));
-        assert_eq!(fetcher.fetch_max_wait, Duration::from_millis(20));
-        assert_eq!((fetcher.max_partition_fetch_bytes, fetcher.check_crcs), (9, false));
-        assert_eq!((fetcher.fetch_buffer_max_bytes, fetcher.max_decompressed_batch_bytes), (1_048_576, 5));
-        assert_eq!((fetcher.max_poll_bytes, builder.default_api_timeout), (6, Some(Duration::from_millis(8))));
-    }
-
-    #[test]
-    fn a_setting_that_does_not_exist_is_named() {
-        let error = builder().properties([("fetch.mim.bytes", "1")]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no consumer setting fetch.mim.bytes");
-    }
-
-    #[test]
-    fn a_text_that_cannot_be_read_is_named_with_its_setting() {
-        let error = builder().properties([("fetch.min.bytes", "many")]).unwrap_err();
-        assert_eq!(error.to_string(), "fetch.min.bytes is \"many\", which is not a number in its range");
-        let error = builder().properties([("auto.offset.reset", "error")]).unwrap_err();
-        assert!(error.to_string().starts_with("auto.offset.reset is \"error\""), "{error}");
-    }
-
-    #[test]
-    fn a_contradiction_is_found_when_building() {
-        let error = builder().fetch_min_bytes(100).fetch_max_bytes(10).build().unwrap_err();
-        assert_eq!(error.to_string(), "fetch.min.bytes is 100, which is more than fetch.max.bytes");
-    }
-}
+/// What Kafka's settings can say: 2^31 milliseconds.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(i32::MAX as u64);

@@ -1,6 +1,9 @@
 //! What can go wrong for a consumer.
 
-use ottla_fetcher::InvalidSetting;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_fetcher::{CorruptRecord, InvalidSetting};
 use ottla_wire::{ErrorCode, TopicPartition};
 
 /// Why a consumer could not do what it was asked to.
@@ -32,6 +35,70 @@ pub enum Error {
     /// The cluster could not be asked, or refused.
     #[error(transparent)]
     Cluster(#[from] ottla_cluster::Error),
+    /// The group refused, or could not be asked.
+    #[error(transparent)]
+    Group(ottla_coordinator::Error),
+    /// A record of a stream cannot be read. The stream goes on when the partition is sought past it.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptRecord),
+    /// Something that only a member of a group can do.
+    #[error("{attempted} needs a group: set group.id")]
+    NoGroup {
+        /// What was attempted.
+        attempted: &'static str,
+    },
+    /// Subscribing to no topic at all.
+    #[error("there is no topic to subscribe to: unsubscribe instead")]
+    NoTopics,
+    /// Topics are subscribed to, or partitions assigned; not both.
+    #[error("{attempted} is not possible while {present}")]
+    MixedSubscription {
+        /// What was attempted.
+        attempted: &'static str,
+        /// What stands in the way.
+        present: &'static str,
+    },
+    /// The rebalance listener failed.
+    #[error("the rebalance listener's {method} failed")]
+    Listener {
+        /// Its method.
+        method: &'static str,
+        /// What it returned.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// A partition's handler failed; the consumer has been closed.
+    #[error("the handler of {partition} failed")]
+    Handler {
+        /// The partition.
+        partition: TopicPartition,
+        /// What it returned.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The partition was given up, and may be another's: nothing can be committed for it by this stream.
+    #[error("{partition} is no longer assigned to this stream")]
+    StreamEnded {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// Closing was not done in time. The consumer is closed all the same.
+    #[error("closing the consumer took longer than {timeout:?}")]
+    CloseTimedOut {
+        /// The limit.
+        timeout: Duration,
+    },
+}
+
+impl From<ottla_coordinator::Error> for Error {
+    fn from(error: ottla_coordinator::Error) -> Self {
+        match error {
+            ottla_coordinator::Error::Config(ottla_coordinator::InvalidSetting { setting, value, reason, .. }) => {
+                Self::Config(InvalidSetting::new(setting, value, reason))
+            }
+            error => Self::Group(error),
+        }
+    }
 }
 
 impl From<ottla_fetcher::Error> for Error {
@@ -51,17 +118,29 @@ impl Error {
         match self {
             Self::Fetch(error) => error.is_retriable(),
             Self::Cluster(error) => error.is_retriable(),
-            Self::UnknownSetting { .. } | Self::Config(_) | Self::UnreadableSetting { .. } => false,
+            Self::Group(error) => error.is_retriable(),
+            Self::UnknownSetting { .. }
+            | Self::Config(_)
+            | Self::UnreadableSetting { .. }
+            | Self::Corrupt(_)
+            | Self::NoGroup { .. }
+            | Self::NoTopics
+            | Self::MixedSubscription { .. }
+            | Self::Listener { .. }
+            | Self::Handler { .. }
+            | Self::StreamEnded { .. }
+            | Self::CloseTimedOut { .. } => false,
         }
     }
 
-    /// Whether polling again makes no sense: the consumer is closed, or has no runtime.
+    /// Whether polling again makes no sense: the consumer is closed, has no runtime, or cannot be a member of its group.
     pub fn is_fatal(&self) -> bool {
-        matches!(
-            self,
-            Self::Fetch(ottla_fetcher::Error::Closed | ottla_fetcher::Error::NoRuntime)
-                | Self::Cluster(ottla_cluster::Error::Closed | ottla_cluster::Error::NoRuntime)
-        )
+        match self {
+            Self::Fetch(error) => matches!(error, ottla_fetcher::Error::Closed | ottla_fetcher::Error::NoRuntime),
+            Self::Cluster(error) => matches!(error, ottla_cluster::Error::Closed | ottla_cluster::Error::NoRuntime),
+            Self::Group(error) => error.is_fatal(),
+            _ => false,
+        }
     }
 
     /// The error code in a broker's answer, where that is what went wrong.
@@ -69,7 +148,8 @@ impl Error {
         match self {
             Self::Fetch(error) => error.error_code(),
             Self::Cluster(error) => error.error_code(),
-            Self::UnknownSetting { .. } | Self::Config(_) | Self::UnreadableSetting { .. } => None,
+            Self::Group(error) => error.error_code(),
+            _ => None,
         }
     }
 
@@ -77,6 +157,10 @@ impl Error {
     pub fn partition(&self) -> Option<&TopicPartition> {
         match self {
             Self::Fetch(error) => error.partition(),
+            Self::Group(error) => error.partition(),
+            Self::Corrupt(CorruptRecord { partition, .. })
+            | Self::Handler { partition, .. }
+            | Self::StreamEnded { partition } => Some(partition),
             _ => None,
         }
     }
@@ -85,6 +169,7 @@ impl Error {
     pub fn next_offset(&self) -> Option<i64> {
         match self {
             Self::Fetch(error) => error.next_offset(),
+            Self::Corrupt(corrupt) => Some(corrupt.next_offset),
             _ => None,
         }
     }

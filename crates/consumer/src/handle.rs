@@ -1,37 +1,147 @@
 //! Everything of a consumer but polling and closing, for any number of tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
 
-use ottla_cluster::Cluster;
+use ottla_coordinator::{Assigned, CoordinatorHandle, GroupMetadata};
 use ottla_fetcher::{FetcherHandle, Lookup, OffsetAndTimestamp, StartAt};
 use ottla_wire::TopicPartition;
 
 use crate::Error;
+use crate::background::BackgroundError;
+use crate::shared::Shared;
 
 /// A consumer's handle: cheap to clone, usable from any task while the consumer polls. What it does holds from the
 /// moment when the call returns.
 #[derive(Clone, Debug)]
 pub struct ConsumerHandle {
-    cluster: Cluster,
-    fetcher: FetcherHandle,
-    default_api_timeout: Duration,
+    shared: Arc<Shared>,
 }
 
 impl ConsumerHandle {
-    pub(crate) fn new(cluster: Cluster, fetcher: FetcherHandle, default_api_timeout: Duration) -> Self {
-        Self { cluster, fetcher, default_api_timeout }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
-    /// Reads these partitions, and no others. One that was assigned already goes on where it is; a new one starts as
-    /// `auto.offset.reset` says.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn fetcher(&self) -> &FetcherHandle {
+        &self.shared.fetcher
+    }
+
+    /// Reads these topics together with the other members of the group, each of which is assigned some of their
+    /// partitions. Replaces the topics of before. The next [`poll`](crate::Consumer::poll) joins the group, or has it
+    /// rebalance; a topic that does not exist (yet) is read as soon as it does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoGroup`] without `group.id`; [`Error::MixedSubscription`] if partitions are assigned by the
+    /// application; [`Error::NoTopics`] if there are none: [`unsubscribe`](crate::Consumer::unsubscribe) leaves.
+    pub fn subscribe<T: Into<Arc<str>>>(&self, topics: impl IntoIterator<Item = T>) -> Result<(), Error> {
+        let group = self.shared.group("subscribing to topics")?;
+        let topics: BTreeSet<Arc<str>> = topics.into_iter().map(Into::into).collect();
+        if topics.is_empty() {
+            return Err(Error::NoTopics);
+        }
+        self.shared.state().subscription.subscribe(topics.clone())?;
+        group.subscribe(topics);
+        Ok(())
+    }
+
+    /// The topics that are subscribed to; none where partitions are assigned by the application.
+    pub fn subscription(&self) -> BTreeSet<Arc<str>> {
+        self.shared.state().subscription.topics().cloned().unwrap_or_default()
+    }
+
+    /// Whether the group is waiting for this consumer to come back and [`poll`](crate::Consumer::poll): a rebalance has
+    /// begun. Whoever takes long over what was handed out can stop early.
+    pub fn rebalance_pending(&self) -> bool {
+        self.shared.group.as_ref().is_some_and(CoordinatorHandle::is_rebalance_pending)
+    }
+
+    /// Has the group rebalance, for a reason that the other members can be told (KIP-568). Does nothing where this
+    /// consumer is no member.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoGroup`].
+    pub fn enforce_rebalance(&self, reason: &str) -> Result<(), Error> {
+        self.shared.group("a rebalance").map(|group| group.rejoin(reason))
+    }
+
+    /// Who this consumer is in its group; `None` while it is no member, and while it joins.
+    pub fn group_metadata(&self) -> Option<GroupMetadata> {
+        self.shared.group.as_ref().and_then(CoordinatorHandle::membership)
+    }
+
+    /// The newest assignment by the group: generation, leader, assignor, what this member got and why it had rejoined, and
+    /// on the leader what every other member got.
+    pub fn last_assigned(&self) -> Option<Arc<Assigned>> {
+        self.shared.state().assigned.clone()
+    }
+
+    /// The next failure of something that the consumer tries again by itself, as soon as there is one. At most 64 are
+    /// kept; when nobody reads, the oldest go, and are counted.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no failure.
+    pub async fn next_error(&self) -> BackgroundError {
+        self.shared.errors.next().await
+    }
+
+    /// The same, if there is one now.
+    pub fn take_error(&self) -> Option<BackgroundError> {
+        self.shared.errors.take()
+    }
+
+    /// Reads these partitions, and no others. One that was assigned already goes on where it is; a new one starts at the
+    /// group's committed offset, or, without one or without a group, as `auto.offset.reset` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MixedSubscription`] if topics are subscribed to.
     pub fn assign(&self, partitions: impl IntoIterator<Item = TopicPartition>) -> Result<(), Error> {
-        Ok(self.fetcher.assign(partitions.into_iter().map(|partition| (partition, None)))?)
+        let assigned = self.fetcher().assignment();
+        let start = |partition: &TopicPartition| {
+            let is_new = self.shared.group.is_some() && !assigned.contains(partition);
+            is_new.then_some(StartAt::Committed)
+        };
+        self.assign_all(partitions.into_iter().map(|partition| {
+            let start = start(&partition);
+            (partition, start)
+        }))
     }
 
     /// Reads these partitions, and no others, each from where it says.
+    ///
+    /// # Errors
+    ///
+    /// As [`assign`](Self::assign); [`Error::NoGroup`] for [`StartAt::Committed`].
     pub fn assign_at(&self, partitions: impl IntoIterator<Item = (TopicPartition, StartAt)>) -> Result<(), Error> {
-        Ok(self.fetcher.assign(partitions.into_iter().map(|(partition, start)| (partition, Some(start))))?)
+        let partitions: Vec<_> = partitions.into_iter().map(|(partition, start)| (partition, Some(start))).collect();
+        for (_, start) in &partitions {
+            self.check_start(*start)?;
+        }
+        self.assign_all(partitions)
+    }
+
+    fn assign_all(&self, partitions: impl IntoIterator<Item = (TopicPartition, Option<StartAt>)>) -> Result<(), Error> {
+        let partitions: BTreeMap<_, _> = partitions.into_iter().collect();
+        self.shared.state().subscription.assign(partitions.is_empty())?;
+        let keep = partitions.iter().filter(|(_, start)| start.is_none()).map(|(name, _)| name.clone()).collect();
+        self.fetcher().assign(partitions)?;
+        self.shared.keep_only(&keep);
+        Ok(())
+    }
+
+    fn check_start(&self, start: Option<StartAt>) -> Result<(), Error> {
+        match start {
+            Some(StartAt::Committed) => self.shared.group("reading from the committed offset").map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     /// Reads all partitions that the topic has now, and no others.
@@ -44,14 +154,14 @@ impl ConsumerHandle {
     ///
     /// Dropping the future leaves the assignment as it was.
     pub async fn assign_topic(&self, topic: &str) -> Result<(), Error> {
-        let metadata = self.cluster.topic_within(topic, self.default_api_timeout).await?;
+        let metadata = self.shared.cluster.topic_within(topic, self.shared.timeouts.default_api).await?;
         let name = &metadata.name;
         self.assign(metadata.partitions.iter().map(|known| TopicPartition::new(name.clone(), known.partition)))
     }
 
     /// The partitions that are read.
     pub fn assignment(&self) -> BTreeSet<TopicPartition> {
-        self.fetcher.assignment()
+        self.fetcher().assignment()
     }
 
     /// Reads on from this offset. What was buffered of the partition is dropped: no record of before the seek is handed
@@ -60,25 +170,40 @@ impl ConsumerHandle {
         self.seek_to(partition, StartAt::Offset(offset))
     }
 
-    /// Reads on from one end of the log, or from a time.
+    /// Reads on from one end of the log, from a time, or from the committed offset.
     pub fn seek_to(&self, partition: &TopicPartition, start: StartAt) -> Result<(), Error> {
-        Ok(self.fetcher.seek(partition, start)?)
+        self.check_start(Some(start))?;
+        self.fetcher().seek(partition, start)?;
+        self.shared.change_course(partition);
+        Ok(())
     }
 
     /// Stops handing out records of these partitions, and fetching more. What has been fetched is kept for
     /// [`resume`](Self::resume), unless the other partitions need its memory: then it is fetched again after that.
     pub fn pause<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
-        Ok(self.fetcher.pause(partitions)?)
+        for partition in partitions {
+            self.fetcher().pause([partition])?;
+            self.shared.state().paused.insert(partition.clone());
+        }
+        Ok(())
     }
 
     /// Goes on with paused partitions, without losing or fetching again what was kept.
     pub fn resume<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
-        Ok(self.fetcher.resume(partitions)?)
+        for partition in partitions {
+            self.shared.state().paused.remove(partition);
+            // A partition's stream that is full goes on when it has room.
+            if !self.shared.channels.is_full(partition) {
+                self.fetcher().resume([partition])?;
+            }
+        }
+        Ok(())
     }
 
     /// The partitions that are paused.
     pub fn paused(&self) -> BTreeSet<TopicPartition> {
-        self.fetcher.paused()
+        let assigned = self.fetcher().assignment();
+        self.shared.state().paused.intersection(&assigned).cloned().collect()
     }
 
     /// The offset of the next record of the partition: behind the last one that an iterator has handed the application.
@@ -86,7 +211,7 @@ impl ConsumerHandle {
     ///
     /// # Errors
     ///
-    /// An error of the partition, if it is not assigned. If the start has not been found within
+    /// An error of the partition, if it is not assigned; [`Error::Group`] if its committed offset cannot be found out. If the start has not been found within
     /// `default.api.timeout.ms`, [`Error::Cluster`] with what the cluster says of the topic, where that is an error, and
     /// [`ottla_fetcher::Error::TimedOut`] where it is not.
     ///
@@ -94,33 +219,39 @@ impl ConsumerHandle {
     ///
     /// Asking changes nothing.
     pub async fn position(&self, partition: &TopicPartition) -> Result<i64, Error> {
-        let known = self.fetcher.position_when_known(partition, self.default_api_timeout).await;
+        if self.fetcher().awaiting().contains(partition) {
+            self.shared.start_at_committed().await?;
+        }
+        let known = self.fetcher().position_when_known(partition, self.shared.timeouts.default_api).await;
         known.map_err(|error| self.explained(error, [partition]))
     }
 
     /// The position, if it is known now.
     pub fn position_now(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
-        Ok(self.fetcher.position(partition)?)
+        Ok(self.fetcher().position(partition)?)
     }
 
     /// The offset up to which the application has come back from what it was handed: what may be committed. A batch is
-    /// come back from when its iterator has returned `None`, or when the next poll begins.
+    /// come back from when its iterator has returned `None`, or when the next poll begins; what a stream handed out, when it
+    /// and all before it was [marked](Self::mark_processed).
     pub fn completed(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
-        Ok(self.fetcher.completed(partition)?.map(|completed| completed.offset))
+        let completed = self.fetcher().completed(partition)?;
+        let marked = self.shared.state().marks.completed(partition);
+        Ok(marked.or(completed).map(|completed| completed.offset))
     }
 
     /// How many records are between the position and the end of the replicated log, as the last answer told; `None`
     /// before the first.
     pub fn lag(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
-        let position = self.fetcher.position(partition)?;
-        let end = self.fetcher.high_watermark(partition);
+        let position = self.fetcher().position(partition)?;
+        let end = self.fetcher().high_watermark(partition);
         Ok(position.zip(end).map(|(position, end)| end.saturating_sub(position).max(0)))
     }
 
     /// Bytes of memory that hold data: in flight, buffered, decompressed, and handed out and still held. At most
     /// `fetch.buffer.max.bytes`, unless a single batch is larger.
     pub fn buffered_bytes(&self) -> usize {
-        self.fetcher.buffered_bytes()
+        self.fetcher().buffered_bytes()
     }
 
     /// The first offset that each partition's log has.
@@ -170,7 +301,7 @@ impl ConsumerHandle {
         wanted: impl IntoIterator<Item = (TopicPartition, Lookup)>,
     ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndTimestamp>>, Error> {
         let wanted: BTreeMap<_, _> = wanted.into_iter().collect();
-        let found = self.fetcher.lookup(wanted.clone(), self.default_api_timeout).await;
+        let found = self.fetcher().lookup(wanted.clone(), self.shared.timeouts.default_api).await;
         found.map_err(|error| self.explained(error, wanted.keys()))
     }
 
@@ -181,7 +312,7 @@ impl ConsumerHandle {
         partitions: impl IntoIterator<Item = &'p TopicPartition>,
     ) -> Error {
         if matches!(error, ottla_fetcher::Error::TimedOut { source: None, .. }) {
-            let metadata = self.cluster.metadata();
+            let metadata = self.shared.cluster.metadata();
             let refused = |partition: &TopicPartition| {
                 let known = metadata.topic(&partition.topic)?;
                 Some(ottla_cluster::Error::Topic { topic: known.name.clone(), error_code: known.error? })

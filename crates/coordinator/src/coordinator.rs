@@ -84,6 +84,9 @@ impl CoordinatorHandle {
     /// The application is on its own, for at most `max.poll.interval.ms`.
     pub fn poll_ends(&self) {}
 
+    /// The application is late, as if it had not polled for `max.poll.interval.ms`: the member leaves.
+    pub fn poll_interval_exceeded(&self) {}
+
     /// What has happened, once each and in order.
     pub fn next_event(&self) -> Option<GroupEvent> {
         None

@@ -22,6 +22,8 @@ pub struct Batches {
 impl Batches {
     pub(crate) fn new(opened: Vec<OpenedBatch>, progress: &Arc<Progress>) -> Self {
         let batch = |(cell, opened): (usize, OpenedBatch)| Batch {
+            place: opened.place,
+            generation: opened.generation,
             partition: opened.partition,
             high_watermark: opened.high_watermark,
             from: opened.from,
@@ -77,6 +79,8 @@ impl IntoIterator for Batches {
 /// It counts as *come back from* when an iterator over its records has returned `None`, or when the next poll begins.
 #[derive(Clone, Debug)]
 pub struct Batch {
+    place: usize,
+    generation: u64,
     partition: TopicPartition,
     high_watermark: i64,
     from: i64,
@@ -122,6 +126,11 @@ impl Batch {
         self.open.next_offset()
     }
 
+    /// How many bytes its records take in memory.
+    pub fn size_bytes(&self) -> usize {
+        self.open.buffer().len()
+    }
+
     /// What its records' timestamps mean.
     pub fn timestamp_type(&self) -> TimestampType {
         self.open.timestamp_type()
@@ -137,6 +146,11 @@ impl Batch {
     /// buffer stays in memory until the last such record is dropped.
     pub fn to_owned_record(&self, record: &Record<'_>) -> OwnedRecord {
         self.open.to_owned_record(record)
+    }
+
+    /// Its partition's place and the course that it was read on.
+    pub(crate) fn course(&self) -> (usize, u64) {
+        (self.place, self.generation)
     }
 
     pub(crate) fn open_batch(&self) -> &OpenBatch {

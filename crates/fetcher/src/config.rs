@@ -86,6 +86,13 @@ pub struct InvalidSetting {
     pub reason: &'static str,
 }
 
+impl InvalidSetting {
+    /// A setting by Kafka's name, its value, and why that cannot be.
+    pub fn new(setting: &'static str, value: String, reason: &'static str) -> Self {
+        Self { setting, value, reason }
+    }
+}
+
 impl FetcherConfig {
     /// The first setting that cannot be, if there is one.
     pub fn check(&self) -> Result<(), InvalidSetting> {

@@ -18,7 +18,7 @@ use crate::handed_out::Completed;
 use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
 use crate::opener::Opener;
 use crate::state::State;
-use crate::{Batches, Error, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp, StartAt};
+use crate::{Batch, Batches, Error, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp, StartAt};
 
 /// Fetches the assigned partitions in the background, and hands out what has come.
 ///
@@ -329,6 +329,14 @@ impl FetcherHandle {
             self.shared.changed.notify_waiters();
         }
         started
+    }
+
+    /// Whether the partition is still read on the course that the batch was read on: it has not been sought or given up
+    /// since.
+    pub fn is_current(&self, batch: &Batch) -> bool {
+        let (place, generation) = batch.course();
+        let mut state = self.shared.state();
+        state.current(place, generation).is_some_and(|partition| partition.name == *batch.topic_partition())
     }
 
     /// The high watermark that the last answer told, and so without asking; `None` before the first.

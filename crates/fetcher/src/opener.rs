@@ -40,6 +40,8 @@ pub(crate) struct Opened {
 /// A batch to be handed out.
 #[derive(Debug)]
 pub(crate) struct OpenedBatch {
+    pub(crate) place: usize,
+    pub(crate) generation: u64,
     pub(crate) partition: TopicPartition,
     pub(crate) high_watermark: i64,
     /// The first offset that is wanted.
@@ -123,6 +125,8 @@ impl Opener {
             let cell = cell.map(|open| {
                 opened.count(&batch, &open);
                 opened.batches.push(OpenedBatch {
+                    place: answered.place,
+                    generation: answered.generation,
                     partition: partition.clone(),
                     high_watermark: answered.high_watermark,
                     from: start,

@@ -147,7 +147,7 @@ async fn read(client: &Client, topic: &str) -> Result<Contents, Box<dyn Error>> 
             }
         }
     }
-    consumer.close().await;
+    consumer.close().await?;
     println!("Read {records} records back in {:.0?}, among them:", started.elapsed());
     for sample in samples {
         println!("{sample}");

@@ -31,7 +31,7 @@
 //!     }
 //! }
 //! assert_eq!(greeting.as_deref(), Some(&b"hello"[..]));
-//! consumer.close().await;
+//! consumer.close().await?;
 //! client.close().await;
 //! # cluster.shutdown().await;
 //! # Ok(())
@@ -67,8 +67,9 @@ pub use ottla_producer as producer;
 pub use ottla_admin::Admin;
 pub use ottla_cluster::{Address, Cluster, Connector, MetadataRecoveryStrategy};
 pub use ottla_consumer::{
-    AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, CorruptRecord, IsolationLevel, Lookup,
-    OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
+    AssignmentChange, AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, ConsumerRecord,
+    CorruptRecord, GroupMetadata, IsolationLevel, ListenerResult, Lookup, OffsetAndMetadata, OffsetAndTimestamp,
+    OwnedRecord, PartitionStream, RebalanceListener, Record, Records, StartAt, TimestampType,
 };
 pub use ottla_producer::{
     Acks, CloseReport, Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendError,

@@ -97,30 +97,20 @@ pub(crate) fn refused(name: &str) -> BuildError {
 }
 
 /// Settings of Java's clients 4.3 that are not here, beside the families of [`refused`].
-const NOT_SUPPORTED: [&str; 28] = [
-    "auto.commit.interval.ms",
+const NOT_SUPPORTED: [&str; 18] = [
     "client.dns.lookup",
-    "client.rack",
     "config.providers",
-    "enable.auto.commit",
     "enable.metrics.push",
     "exclude.internal.topics",
-    "group.id",
-    "group.instance.id",
-    "group.protocol",
     "group.remote.assignor",
-    "heartbeat.interval.ms",
     "interceptor.classes",
     "key.deserializer",
     "key.serializer",
-    "max.poll.interval.ms",
     "max.poll.records",
-    "partition.assignment.strategy",
     "receive.buffer.bytes",
     "security.protocol",
     "security.providers",
     "send.buffer.bytes",
-    "session.timeout.ms",
     "transaction.timeout.ms",
     "transaction.two.phase.commit.enable",
     "transactional.id",

@@ -94,7 +94,7 @@ pub async fn read_from_start(client: &Client, topic: &str, partition: i32, count
         .assign_at([(TopicPartition::new(topic, partition), StartAt::Earliest)])
         .expect("the partition is assigned");
     let records = read(&mut consumer, count).await;
-    consumer.close().await;
+    consumer.close().await.expect("the consumer closes");
     records
 }
 

@@ -189,7 +189,7 @@ async fn batches_outlive_their_consumer(cluster: TestCluster) {
         count += (&batches).into_iter().flat_map(|batch| batch.records()).count();
         kept.push(batches);
     }
-    consumer.close().await;
+    consumer.close().await.expect("the consumer closes");
     drop(client);
     // On another task: batches are owned and may be sent.
     let read = tokio::spawn(async move {

@@ -55,10 +55,12 @@ fn member(line: &Line, record: &Value, topics: &[(Arc<str>, i32)]) -> GroupMembe
     let subscription = Subscription {
         topics: array(&record["topics"]).iter().map(|place| &topics[integer(place) as usize].0).collect(),
         user_data: record["user_data"].as_str().map(user_data),
-        owned_partitions: record.get("owned").map_or_else(PartitionsByTopic::default, |runs| {
-            partitions(runs, topics).into_iter().collect()
-        }),
-        generation_id: record.get("generation").map_or(GenerationId::NONE, |generation| GenerationId(integer(generation))),
+        owned_partitions: record
+            .get("owned")
+            .map_or_else(PartitionsByTopic::default, |runs| partitions(runs, topics).into_iter().collect()),
+        generation_id: record
+            .get("generation")
+            .map_or(GenerationId::NONE, |generation| GenerationId(integer(generation))),
         rack_id: record["rack"].as_str().map(str::to_owned),
     };
     let known = ["id", "instance", "version", "topics", "owned", "generation", "rack", "user_data"];

@@ -131,9 +131,8 @@ fn compare(ours: &[Vec<Partition>], java: &[Vec<Partition>]) -> Result<(), Strin
     match differing.first_key_value() {
         None if ours.len() == java.len() => Ok(()),
         None => Err(format!("{} members, in Java {}", ours.len(), java.len())),
-        Some((member, (ours, java))) => Err(format!(
-            "{} members differ, the first is {member}:\n  ours {ours:?}\n  java {java:?}",
-            differing.len()
-        )),
+        Some((member, (ours, java))) => {
+            Err(format!("{} members differ, the first is {member}:\n  ours {ours:?}\n  java {java:?}", differing.len()))
+        }
     }
 }

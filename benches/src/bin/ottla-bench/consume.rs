@@ -35,6 +35,6 @@ pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
         run.first();
     }
     let line = run.finish(tally, 0)?;
-    consumer.close().await;
+    consumer.close().await?;
     Ok(line)
 }

@@ -78,7 +78,7 @@ async fn read(mut consumer: Consumer, plan: Arc<Plan>, warm: Arc<AtomicBool>) ->
             }
         }
     }
-    consumer.close().await;
+    consumer.close().await?;
     Ok(latencies)
 }
 

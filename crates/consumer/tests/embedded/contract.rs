@@ -72,7 +72,7 @@ async fn batches_may_be_held_and_sent_while_the_consumer_is_used() {
         consumer.pause([batch.topic_partition()]).unwrap();
         batch.to_owned_record(&record)
     };
-    consumer.close().await;
+    consumer.close().await.unwrap();
     let read = tokio::spawn(async move {
         let mut seen = Seen::default();
         seen.take(&batches);

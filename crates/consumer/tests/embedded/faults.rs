@@ -139,7 +139,7 @@ async fn a_closed_consumer_says_so() {
     let consumer = setup.consumer().build().unwrap();
     consumer.assign([partition(0)]).unwrap();
     let handle = consumer.handle();
-    consumer.close().await;
+    consumer.close().await.unwrap();
     let error = handle.assign([partition(0)]).unwrap_err();
     assert!(matches!(error, Error::Fetch(FetchError::Closed)), "{error}");
     assert!(error.is_fatal());
@@ -154,7 +154,7 @@ async fn closing_leaves_no_connection_of_its_own_behind() {
     consumer.assign([partition(0)]).unwrap();
     read(&mut consumer, 3).await;
     let open = setup.network.open_connections(&address);
-    consumer.close().await;
+    consumer.close().await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(setup.network.open_connections(&address) < open, "the fetch connection outlived its consumer");
 }

@@ -24,7 +24,7 @@ async fn every_record_of_every_codec_arrives_once_and_in_order() {
         assert_eq!(consumer.lag(&partition(index)).unwrap(), Some(0));
     }
     assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
-    consumer.close().await;
+    consumer.close().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,209 @@
+//! What a consumer and its handles share, and the few things that both sides do with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ottla_cluster::Cluster;
+use ottla_coordinator::{Assigned, CoordinatorHandle, OffsetAndMetadata};
+use ottla_fetcher::{Completed, FetcherHandle, StartAt};
+use ottla_wire::TopicPartition;
+
+use crate::Error;
+use crate::auto_commit::AutoCommit;
+use crate::background::BackgroundErrors;
+use crate::listener::AnyListener;
+use crate::marks::Marks;
+use crate::partition_stream::Channels;
+use crate::subscription::Subscription;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) cluster: Cluster,
+    pub(crate) fetcher: FetcherHandle,
+    /// Where `group.id` is set.
+    pub(crate) group: Option<CoordinatorHandle>,
+    pub(crate) listener: Option<AnyListener>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) errors: BackgroundErrors,
+    pub(crate) channels: Channels,
+    state: Mutex<State>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// `default.api.timeout.ms`
+    pub(crate) default_api: Duration,
+    /// `max.poll.interval.ms`
+    pub(crate) max_poll_interval: Duration,
+    /// How long partition streams have to end when their partitions are revoked.
+    pub(crate) drain: Duration,
+}
+
+/// Behind one lock, taken a few times a poll and never over an await.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) subscription: Subscription,
+    pub(crate) marks: Marks,
+    pub(crate) auto_commit: AutoCommit,
+    /// Partitions that the application has paused; partition streams pause some for themselves.
+    pub(crate) paused: BTreeSet<TopicPartition>,
+    /// The newest assignment by the group.
+    pub(crate) assigned: Option<Arc<Assigned>>,
+    /// What makes further polls pointless.
+    pub(crate) fatal: Option<Error>,
+    /// Counts what makes records unwanted that a stream has taken in and not yet yielded.
+    pub(crate) courses: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        cluster: Cluster,
+        fetcher: FetcherHandle,
+        group: Option<CoordinatorHandle>,
+        listener: Option<AnyListener>,
+        timeouts: Timeouts,
+        auto_commit_interval: Option<Duration>,
+    ) -> Self {
+        let state = State {
+            subscription: Subscription::default(),
+            marks: Marks::default(),
+            auto_commit: AutoCommit::new(auto_commit_interval),
+            paused: BTreeSet::new(),
+            assigned: None,
+            fatal: None,
+            courses: 0,
+        };
+        let (errors, channels) = (BackgroundErrors::default(), Channels::default());
+        Self { cluster, fetcher, group, listener, timeouts, errors, channels, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The group, for something that needs one.
+    pub(crate) fn group(&self, attempted: &'static str) -> Result<&CoordinatorHandle, Error> {
+        self.group.as_ref().ok_or(Error::NoGroup { attempted })
+    }
+
+    /// What may be committed of every assigned partition.
+    pub(crate) fn completed(&self) -> BTreeMap<TopicPartition, Completed> {
+        let mut completed = self.fetcher.all_completed();
+        let state = self.state();
+        for (partition, completed) in &mut completed {
+            if let Some(marked) = state.marks.completed(partition) {
+                *completed = marked;
+            }
+        }
+        completed
+    }
+
+    /// The part of it that has moved since it was last committed.
+    pub(crate) fn moved(&self) -> BTreeMap<TopicPartition, Completed> {
+        let completed = self.completed();
+        self.state().auto_commit.moved(completed)
+    }
+
+    /// Commits what is due, in the background.
+    pub(crate) fn commit_if_due(self: &Arc<Self>, now: Instant) {
+        let Some(group) = &self.group else { return };
+        if !self.state().auto_commit.take_due(now) || !self.may_commit(group) {
+            return;
+        }
+        let moved = self.moved();
+        if moved.is_empty() {
+            return;
+        }
+        // Without a runtime there is no poll, and nothing is due.
+        let Ok(runtime) = self.cluster.runtime() else { return };
+        self.state().auto_commit.begun();
+        let commit = group.commit(to_commit(&moved));
+        let shared = Arc::clone(self);
+        runtime.spawn(async move {
+            let committed = commit.await;
+            shared.state().auto_commit.ended();
+            match committed {
+                Ok(()) => shared.committed(&moved),
+                Err(error) => shared.errors.push(error.into()),
+            }
+        });
+    }
+
+    /// Commits what has moved, where commits are automatic, and waits for that and for all commits before it.
+    pub(crate) async fn commit_moved(&self) -> Result<(), Error> {
+        let Some(group) = &self.group else { return Ok(()) };
+        let mut committed = Ok(());
+        if self.state().auto_commit.is_on() && self.may_commit(group) {
+            let moved = self.moved();
+            if !moved.is_empty() {
+                committed = group.commit(to_commit(&moved)).await.map_err(Error::from);
+                if committed.is_ok() {
+                    self.committed(&moved);
+                }
+            }
+        }
+        group.commits_done().await;
+        committed
+    }
+
+    /// Whether a commit has a chance: a member's only while it is one.
+    fn may_commit(&self, group: &CoordinatorHandle) -> bool {
+        self.state().subscription.topics().is_none() || group.membership().is_some()
+    }
+
+    fn committed(&self, offsets: &BTreeMap<TopicPartition, Completed>) {
+        let offsets = offsets.iter().map(|(partition, completed)| (partition, completed.offset));
+        self.state().auto_commit.committed(offsets);
+    }
+
+    /// Finds the committed offsets of all partitions that wait to be started at them, and starts them there; where there is none, as
+    /// `auto.offset.reset` says. A partition that is sought meanwhile stays where it was sought to.
+    pub(crate) async fn start_at_committed(&self) -> Result<(), Error> {
+        let Some(group) = &self.group else { return Ok(()) };
+        loop {
+            let awaiting = self.fetcher.awaiting();
+            if awaiting.is_empty() {
+                return Ok(());
+            }
+            let committed = group.committed(awaiting.clone(), self.timeouts.default_api).await?;
+            for partition in &awaiting {
+                let offset = committed.get(partition).and_then(Option::as_ref).map(|committed| committed.offset);
+                let start = offset.map_or(StartAt::Reset, StartAt::Offset);
+                if self.fetcher.start_awaited(partition, start)
+                    && let Some(offset) = offset
+                {
+                    self.state().auto_commit.committed([(partition, offset)]);
+                }
+            }
+        }
+    }
+
+    /// What was handed out of the partition no longer counts: it is read from elsewhere.
+    pub(crate) fn change_course(&self, partition: &TopicPartition) {
+        let mut state = self.state();
+        state.marks.forget(partition);
+        state.courses += 1;
+    }
+
+    /// Reads no other partitions than those any more.
+    pub(crate) fn keep_only(&self, keep: &BTreeSet<TopicPartition>) {
+        let mut state = self.state();
+        state.marks.retain(|partition| keep.contains(partition));
+        state.auto_commit.retain(|partition| keep.contains(partition));
+        state.paused.retain(|partition| keep.contains(partition));
+        state.courses += 1;
+    }
+}
+
+/// What is completed, as it is committed.
+pub(crate) fn to_commit(
+    completed: &BTreeMap<TopicPartition, Completed>,
+) -> BTreeMap<TopicPartition, OffsetAndMetadata> {
+    let offset = |(partition, completed): (&TopicPartition, &Completed)| {
+        (partition.clone(), OffsetAndMetadata::new(completed.offset).leader_epoch(completed.leader_epoch))
+    };
+    completed.iter().map(offset).collect()
+}
