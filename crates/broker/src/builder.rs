@@ -22,6 +22,9 @@ const COMMAND_QUEUE: usize = 64;
 /// The most nodes: each has a port.
 const MAX_NODES: i32 = 100;
 
+/// The longest that any setting of a group may last: what Kafka's milliseconds in 32 bits hold.
+const MAX_DURATION: Duration = Duration::from_hours(24 * 24);
+
 /// Settings of an embedded cluster. Names and defaults are Kafka's where Kafka has them.
 #[derive(Clone, Debug)]
 #[must_use = "a cluster runs only once it is started"]
@@ -120,6 +123,44 @@ impl EmbeddedClusterBuilder {
         self
     }
 
+    /// How long a group that was empty waits for more members before its first generation, again from each that comes,
+    /// up to its rebalance timeout (`group.initial.rebalance.delay.ms`). Default: none; Kafka's is 3 s.
+    pub fn group_initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.settings.group_initial_rebalance_delay = delay;
+        self
+    }
+
+    /// The shortest session timeout that a member may ask for (`group.min.session.timeout.ms`). Default: 6 s.
+    pub fn group_min_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.group_min_session_timeout = timeout;
+        self
+    }
+
+    /// The longest session timeout that a member may ask for (`group.max.session.timeout.ms`). Default: 30 min.
+    pub fn group_max_session_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.group_max_session_timeout = timeout;
+        self
+    }
+
+    /// The most members of a group (`group.max.size`). Default: 2147483647, as in Kafka.
+    pub fn group_max_size(mut self, members: usize) -> Self {
+        self.settings.group_max_size = members;
+        self
+    }
+
+    /// The most that a client may have kept with a committed offset, in UTF-16 units (`offset.metadata.max.bytes`).
+    /// Default: 4096.
+    pub fn offset_metadata_max_bytes(mut self, length: usize) -> Self {
+        self.settings.offset_metadata_max_bytes = length;
+        self
+    }
+
+    /// How long a new coordinator reads its log, and answers COORDINATOR_LOAD_IN_PROGRESS. Default: none.
+    pub fn coordinator_load_time(mut self, time: Duration) -> Self {
+        self.settings.coordinator_load_time = time;
+        self
+    }
+
     /// Whether nodes other than the controller refuse to create, grow and delete topics with NOT_CONTROLLER, as
     /// ZooKeeper's did. Default: false, they do it, as KRaft's do.
     pub fn only_controller_changes_topics(mut self, only: bool) -> Self {
@@ -196,6 +237,16 @@ impl EmbeddedClusterBuilder {
                 factor,
                 "there is one replica to as many as there are nodes",
             ));
+        }
+        let longest = [
+            ("group_initial_rebalance_delay", settings.group_initial_rebalance_delay),
+            ("group_max_session_timeout", settings.group_max_session_timeout),
+            ("coordinator_load_time", settings.coordinator_load_time),
+        ];
+        for (setting, duration) in longest {
+            if duration > MAX_DURATION {
+                return Err(refused(setting, format!("{duration:?}"), "nothing takes longer than 24 days"));
+            }
         }
         TopicConfig::new(settings.topic_defaults.clone(), &BTreeMap::new()).map_err(|_| {
             refused(

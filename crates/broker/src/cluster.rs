@@ -327,14 +327,14 @@ impl EmbeddedCluster {
         done.await?.map_err(refused(attempted, topic))
     }
 
-    async fn change<T: Send + 'static>(
+    pub(crate) async fn change<T: Send + 'static>(
         &self,
         change: impl FnOnce(&mut ClusterState, Now) -> T + Send + 'static,
     ) -> Result<T, Error> {
         self.command(|done| {
             Command::Change(Box::new(move |machine, now| {
                 // Whoever asked may have stopped waiting.
-                let _ = done.send(machine.change(|state| change(state, now)));
+                let _ = done.send(machine.change(now, |state| change(state, now)));
             }))
         })
         .await

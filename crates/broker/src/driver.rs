@@ -128,8 +128,7 @@ impl Driver {
                 // What was due comes before what is ordered now; what a test orders holds for every request after it.
                 biased;
                 () = timeout => {
-                    let now = self.clock.now().instant;
-                    self.machine.handle_timeout(now);
+                    self.machine.handle_timeout(self.clock.now());
                 }
                 command = self.commands.recv() => {
                     let Some(command) = command else { return };
@@ -185,20 +184,20 @@ impl Driver {
     fn start(&mut self, node: NodeId) -> Result<(), Error> {
         self.check_state(node, false)?;
         self.start_serving(node)?;
-        let now = self.clock.now().instant;
-        self.machine.change(|state| state.start(node, now));
+        let now = self.clock.now();
+        self.machine.change(now, |state| state.start(node, now.instant));
         Ok(())
     }
 
     /// Takes a node away; `loss` says that it dies, and what that costs it.
     async fn stop(&mut self, node: NodeId, loss: Option<Loss>) {
-        let now = self.clock.now().instant;
+        let now = self.clock.now();
         match loss {
             // What waits there is answered first: with the new leaders, where it asked for what has moved.
-            None => self.machine.change(|state| state.stop(node, now)),
+            None => self.machine.change(now, |state| state.stop(node, now.instant)),
             Some(loss) => {
                 self.stop_serving(node, Duration::ZERO).await;
-                self.machine.change(|state| state.kill(node, loss, now));
+                self.machine.change(now, |state| state.kill(node, loss, now.instant));
             }
         }
         self.machine.cancel(node);

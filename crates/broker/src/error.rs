@@ -56,6 +56,16 @@ pub enum Error {
         /// What was wrong.
         reason: String,
     },
+    /// The cluster refused to say or change something of a group, with the code that a client would have got.
+    #[error("{attempted} group {group} was refused with {code}")]
+    RefusedGroup {
+        /// What was attempted.
+        attempted: &'static str,
+        /// The group.
+        group: String,
+        /// Kafka's code for it.
+        code: ErrorCode,
+    },
     /// The cluster was shut down, or the runtime that it ran on has ended.
     #[error("the cluster has been shut down")]
     ShutDown,
@@ -65,7 +75,7 @@ impl Error {
     /// Kafka's code, where there is one.
     pub fn error_code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused { code, .. } | Self::RefusedGroup { code, .. } => Some(*code),
             _ => None,
         }
     }

@@ -243,9 +243,14 @@ impl Refusal {
         (self.after_handling && self.hits(topic, partition)).then_some(self.code)
     }
 
-    /// The code to answer with in an API that has one at its top level only.
-    pub(crate) fn whole(&self) -> Option<ErrorCode> {
-        (self.target == Target::default()).then_some(self.code)
+    /// The code to answer with at the top level instead of handling the request.
+    pub(crate) fn whole_before(&self) -> Option<ErrorCode> {
+        (!self.after_handling && self.target == Target::default()).then_some(self.code)
+    }
+
+    /// The code to answer with at the top level although the request was handled.
+    pub(crate) fn whole_after(&self) -> Option<ErrorCode> {
+        (self.after_handling && self.target == Target::default()).then_some(self.code)
     }
 
     /// Whether it is meant for one partition only.

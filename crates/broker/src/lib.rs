@@ -28,11 +28,12 @@
 //! run with the same seed and start time repeats exactly.
 //!
 //! What it is: brokers that answer as Kafka's do, in every version of an API that they list, wherever a client can see
-//! it; elections, in-sync replicas, leader epochs, high watermarks and what a crash loses, by Kafka's rules. What it is
-//! not: durable (everything is in memory), secured, or reachable from another machine (it listens on loopback only).
+//! it; elections, in-sync replicas, leader epochs, high watermarks and what a crash loses, by Kafka's rules; classic
+//! consumer groups, coordinated by the leaders of `__consumer_offsets`, which has what Kafka writes there. Committed
+//! offsets do not expire, and there are no transactions yet. What it is not: durable (everything is in memory), secured, or reachable from another machine (it listens on loopback only).
 //!
-//! Inside: `machine` decides without I/O on the `state`, `api` has an API a file, `log` holds a partition's bytes,
-//! `fault` says what goes wrong; `driver`, `node` and `network` do the I/O.
+//! Inside: `machine` decides without I/O on the `state`, `api` has an API a file, `group` is a
+//! consumer group, `log` holds a partition's bytes, `fault` says what goes wrong; `driver`, `node` and `network` do the I/O.
 #![forbid(unsafe_code)]
 
 mod api;
@@ -41,6 +42,8 @@ mod cluster;
 mod driver;
 mod error;
 mod fault;
+mod group;
+mod groups;
 mod log;
 mod machine;
 mod network;
@@ -55,5 +58,6 @@ pub use builder::EmbeddedClusterBuilder;
 pub use cluster::{EmbeddedCluster, PartitionDescription};
 pub use error::Error;
 pub use fault::{Fault, FaultId, Faults};
+pub use group::{CommittedOffset, GroupDescription, GroupState, MemberDescription};
 pub use network::Transport;
 pub use settings::Loss;

@@ -1,6 +1,6 @@
 //! The cluster without its sockets: calls and the time go in, answers come out.
 //!
-//! A call that cannot be answered at once waits, known by every partition it waits for, and is looked at again when
+//! A call that cannot be answered at once waits, known by everything that it waits for, and is looked at again when
 //! one of them has changed, and when its time is up.
 //!
 //! Invariant: every call that came in leaves as exactly one [`Answer`], unless it was [cancelled](Machine::cancel).
@@ -11,7 +11,7 @@ use std::time::Instant;
 use ottla_wire::NodeId;
 
 use crate::api::{AnyRequest, AnyResponse, Context, Outcome, Waiting};
-use crate::state::{ClusterState, Now, PartitionKey, TimerId, Timers};
+use crate::state::{Awaited, ClusterState, Now, TimerId, Timers};
 
 /// Names a request that is being handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +32,8 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) state: ClusterState,
-    waiting: BTreeMap<CallId, (NodeId, TimerId, Waiting)>,
-    waiting_for: BTreeMap<PartitionKey, BTreeSet<CallId>>,
+    waiting: BTreeMap<CallId, (NodeId, Option<TimerId>, Waiting)>,
+    waiting_for: BTreeMap<Awaited, BTreeSet<CallId>>,
     timers: Timers<CallId>,
     answers: VecDeque<(CallId, Answer)>,
 }
@@ -57,13 +57,13 @@ impl Machine {
             Outcome::Close => self.answers.push_back((call, Answer::Close)),
             Outcome::Wait(waiting) => self.wait(call, context.node, waiting),
         }
-        self.look_at_changed();
+        self.look_at_changed(now);
     }
 
     /// Changes the state from outside of any API, and answers what that makes answerable.
-    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut ClusterState) -> T) -> T {
+    pub(crate) fn change<T>(&mut self, now: Now, change: impl FnOnce(&mut ClusterState) -> T) -> T {
         let result = change(&mut self.state);
-        self.look_at_changed();
+        self.look_at_changed(now);
         result
     }
 
@@ -73,10 +73,10 @@ impl Machine {
     }
 
     /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.state.handle_timeout(now);
-        self.look_at_changed();
-        while let Some(call) = self.timers.take_due(now) {
+        self.look_at_changed(now);
+        while let Some(call) = self.timers.take_due(now.instant) {
             self.try_answer(call, true);
         }
     }
@@ -96,19 +96,20 @@ impl Machine {
     }
 
     fn wait(&mut self, call: CallId, node: NodeId, waiting: Waiting) {
-        let timer = self.timers.set(waiting.until, call);
-        for key in &waiting.partitions {
-            self.waiting_for.entry(*key).or_default().insert(call);
+        let timer = waiting.until.map(|until| self.timers.set(until, call));
+        for awaited in &waiting.awaited {
+            self.waiting_for.entry(*awaited).or_default().insert(call);
         }
         self.waiting.insert(call, (node, timer, waiting));
         // What it waits for may have happened while it was handled: the append itself advances the high watermark.
         self.try_answer(call, false);
     }
 
-    fn look_at_changed(&mut self) {
+    fn look_at_changed(&mut self, now: Now) {
+        self.state.settle(now);
         let mut calls = BTreeSet::new();
-        for key in self.state.take_changed() {
-            calls.extend(self.waiting_for.get(&key).into_iter().flatten().copied());
+        for awaited in self.state.take_changed() {
+            calls.extend(self.waiting_for.get(&awaited).into_iter().flatten().copied());
         }
         for call in calls {
             self.try_answer(call, false);
@@ -124,13 +125,18 @@ impl Machine {
 
     fn forget(&mut self, call: CallId) {
         let Some((_, timer, waiting)) = self.waiting.remove(&call) else { return };
-        self.timers.cancel(timer);
-        for key in waiting.partitions {
-            if let Some(calls) = self.waiting_for.get_mut(&key) {
+        if let Some(timer) = timer {
+            self.timers.cancel(timer);
+        }
+        for awaited in waiting.awaited {
+            if let Some(calls) = self.waiting_for.get_mut(&awaited) {
                 calls.remove(&call);
                 if calls.is_empty() {
-                    self.waiting_for.remove(&key);
+                    self.waiting_for.remove(&awaited);
                 }
+            }
+            if let Awaited::Reply(id) = awaited {
+                self.state.forget_reply(id);
             }
         }
     }

@@ -86,7 +86,8 @@ impl Service {
                 return Ok(());
             }
             let refusal = fault.as_ref().and_then(Hit::refusal);
-            let context = Context { node: self.node, version: incoming.version, refusal };
+            let context =
+                Context { node: self.node, version: incoming.version, client_id: incoming.client_id, refusal };
             let Some(answer) = self.ask(context, incoming.request).await else { return Ok(()) };
             let after = fault.as_ref().filter(|hit| hit.after_handling);
             if !let_pass(stream, after).await? {

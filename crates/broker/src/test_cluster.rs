@@ -64,7 +64,12 @@ impl TestCluster {
     /// Lets time pass.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.machine.handle_timeout(self.now);
+        self.machine.handle_timeout(self.now());
+    }
+
+    /// Changes the state as a handle does.
+    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&mut ClusterState) -> T) -> T {
+        self.machine.change(self.now(), change)
     }
 
     /// Sends a request to a node; the answers are taken out by [`answer`](Self::answer).
@@ -74,7 +79,8 @@ impl TestCluster {
         let refusal = faults.next(NodeId(node), ottla_wire::ApiKey::Produce).and_then(|hit| hit.refusal());
         let call = CallId(self.next_call);
         self.next_call += 1;
-        self.machine.handle_call(self.now(), call, &Context { node: NodeId(node), version, refusal }, request);
+        let context = Context { node: NodeId(node), version, client_id: "client".to_owned(), refusal };
+        self.machine.handle_call(self.now(), call, &context, request);
         call
     }
 

@@ -1,14 +1,19 @@
 //! The group as its user sees it: one owner, and any number of handles.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
 use ottla_wire::TopicPartition;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::assignor::RebalanceProtocol;
+use crate::driver::{self, now};
+use crate::offsets::{CommitId, Found};
+use crate::state::{State, Timeouts};
 use crate::{Commit, Error, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
 
 /// A member of a group, or somebody who commits and looks up its offsets.
@@ -26,9 +31,35 @@ pub struct CoordinatorHandle {
     shared: Arc<Shared>,
 }
 
+/// What the coordinator, its handles and its tasks share.
 #[derive(Debug)]
-struct Shared {
-    config: GroupConfig,
+pub(crate) struct Shared {
+    pub(crate) cluster: Cluster,
+    pub(crate) group: Arc<str>,
+    protocol: RebalanceProtocol,
+    state: Mutex<State>,
+    /// Who waits for the results of commits and lookups.
+    waiting: Mutex<Waiting>,
+    tasks: Mutex<Tasks>,
+    /// Tells the supervisor that there may be something to do.
+    pub(crate) changed: Notify,
+    /// Tells whoever waits for something that it may have happened.
+    happened: Notify,
+}
+
+/// Bounded by what callers hold and by their time limits: each entry is a commit or a lookup under way.
+#[derive(Debug, Default)]
+struct Waiting {
+    commits: BTreeMap<CommitId, oneshot::Sender<Result<(), Error>>>,
+    lookups: BTreeMap<u64, oneshot::Sender<Result<Found, Error>>>,
+}
+
+#[derive(Debug)]
+enum Tasks {
+    NotStarted,
+    /// The supervisor ends when the sender is dropped.
+    Running(oneshot::Sender<()>, JoinHandle<()>),
+    Ended,
 }
 
 impl Coordinator {
@@ -39,8 +70,21 @@ impl Coordinator {
     /// [`Error::Config`] names the setting that cannot be.
     pub fn new(cluster: Cluster, config: GroupConfig) -> Result<Self, Error> {
         config.check()?;
-        drop(cluster);
-        Ok(Self { handle: CoordinatorHandle { shared: Arc::new(Shared { config }) } })
+        let timeouts = Timeouts {
+            request: cluster.config().request_timeout.min(LONGEST_TIMEOUT),
+            api: cluster.config().default_api_timeout.min(LONGEST_TIMEOUT),
+        };
+        let shared = Shared {
+            group: config.group_id.as_str().into(),
+            protocol: config.rebalance_protocol(),
+            state: Mutex::new(State::new(config, timeouts, || cluster.backoff(), now())),
+            waiting: Mutex::new(Waiting::default()),
+            tasks: Mutex::new(Tasks::NotStarted),
+            changed: Notify::new(),
+            happened: Notify::new(),
+            cluster,
+        };
+        Ok(Self { handle: CoordinatorHandle { shared: Arc::new(shared) } })
     }
 
     /// A handle for everything but closing.
@@ -60,8 +104,36 @@ impl Coordinator {
     ///
     /// Dropping the future is dropping the coordinator: what has been sent takes its course, the rest is not sent.
     pub async fn close(self, leave: Option<&str>, timeout: Duration) -> Result<(), Error> {
-        let _ = (leave, timeout);
-        Ok(())
+        let shared = &self.handle.shared;
+        let deadline = Instant::now() + timeout.min(LONGEST_TIMEOUT);
+        let orderly = async {
+            self.handle.commits_done().await;
+            match leave {
+                Some(reason) => self.handle.leave(reason, deadline.saturating_duration_since(Instant::now())).await,
+                None => true,
+            }
+        };
+        let is_orderly = tokio::time::timeout_at(deadline, orderly).await.unwrap_or(false);
+        let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Ended);
+        if let Tasks::Running(alive, supervisor) = tasks {
+            drop(alive);
+            if let Err(failed) = supervisor.await
+                && let Ok(panic) = failed.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        if is_orderly {
+            return Ok(());
+        }
+        Err(Error::TimedOut { attempted: "closing", group: Arc::clone(&shared.group), timeout, source: None })
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        // The supervisor, told by the drop of its sender, ends the other tasks.
+        *self.handle.shared.tasks() = Tasks::Ended;
     }
 }
 
@@ -69,27 +141,33 @@ impl CoordinatorHandle {
     /// What the member joins with. Makes the consumer one that needs a membership to commit; where it is a member
     /// already and the topics differ from those it joined with, a rebalance is needed. Does not join.
     pub fn subscribe(&self, topics: BTreeSet<Arc<str>>) {
-        let _ = topics;
+        self.change(|state| state.group.subscribe(topics));
     }
 
     /// How this member rebalances: what it has to give up before it joins.
     pub fn rebalance_protocol(&self) -> RebalanceProtocol {
-        self.shared.config.rebalance_protocol()
+        self.shared.protocol
     }
 
     /// The application is here, and is not late until [`poll_ends`](Self::poll_ends) has been called and
     /// `max.poll.interval.ms` has passed since.
-    pub fn poll_begins(&self) {}
+    pub fn poll_begins(&self) {
+        // It only moves a deadline away: the supervisor finds out when the old one comes.
+        self.shared.state().group.poll_begins(now());
+    }
 
     /// The application is on its own, for at most `max.poll.interval.ms`.
-    pub fn poll_ends(&self) {}
+    pub fn poll_ends(&self) {
+        // The supervisor has no deadline for this yet.
+        self.change(|state| state.group.poll_ends(now()));
+    }
 
     /// The application is late, as if it had not polled for `max.poll.interval.ms`: the member leaves.
     pub fn poll_interval_exceeded(&self) {}
 
     /// What has happened, once each and in order.
     pub fn next_event(&self) -> Option<GroupEvent> {
-        None
+        self.shared.state().group.next_event()
     }
 
     /// Waits until [`next_event`](Self::next_event) has something; returns at once where it has.
@@ -97,18 +175,20 @@ impl CoordinatorHandle {
     /// # Cancel safety
     ///
     /// Waiting changes nothing.
-    pub async fn event_ready(&self) {}
+    pub async fn event_ready(&self) {
+        self.shared.wait_until(|shared| shared.state().group.has_events()).await;
+    }
 
     /// Whether the member is to rejoin: [`GroupEvent::RebalanceNeeded`] was told or is about to be, and
     /// [`join`](Self::join) has not been called since.
     pub fn is_rebalance_pending(&self) -> bool {
-        false
+        self.shared.state().group.is_rebalance_pending()
     }
 
     /// Whether a join is under way: [`join`](Self::join) was called, and none of [`GroupEvent::Assigned`],
     /// [`GroupEvent::Lost`] and [`GroupEvent::Failed`] has come of it yet.
     pub fn is_joining(&self) -> bool {
-        false
+        self.shared.state().group.is_joining()
     }
 
     /// Joins, or joins again. The application says with it that it has given up what it had to, and still owns
@@ -116,31 +196,40 @@ impl CoordinatorHandle {
     /// can be retried, until it tells of [`GroupEvent::Assigned`], [`GroupEvent::Lost`] or [`GroupEvent::Failed`].
     /// Does nothing while a join is under way, or before [`subscribe`](Self::subscribe).
     pub fn join(&self, owned: Vec<TopicPartition>) {
-        let _ = owned;
+        match self.shared.start() {
+            Ok(()) => self.change(|state| state.group.join(owned)),
+            Err(error) => self.change(|state| state.group.tell_failure(error)),
+        }
     }
 
     /// Asks for a rebalance (KIP-568); the group is told `reason`. Comes back as [`GroupEvent::RebalanceNeeded`]. Does
     /// nothing where the member is none.
     pub fn rejoin(&self, reason: &str) {
-        let _ = reason;
+        self.change(|state| state.group.rejoin(reason));
     }
 
     /// Who the member is. `None` unless it has an assignment of the current generation: before the first join, from
     /// [`join`](Self::join) until [`GroupEvent::Assigned`], and after the membership was lost.
     pub fn membership(&self) -> Option<GroupMetadata> {
-        None
+        self.shared.state().group.membership()
     }
 
     /// Leaves the group, and forgets the subscription; a join that is under way ends without an event. The coordinator
     /// stays usable: for another subscription, or for offsets without a membership. A static member only forgets that
     /// it is one. Waits for the coordinator's answer for at most `timeout`; whatever it is, the member has left as far
-    /// as this client is concerned. Commits that are queued go first.
+    /// as this client is concerned. Commits that are queued go first. Says whether there was nothing to send, or an
+    /// answer came.
     ///
     /// # Cancel safety
     ///
     /// The member leaves also if the future is dropped, once that has been polled.
-    pub async fn leave(&self, reason: &str, timeout: Duration) {
-        let _ = (reason, timeout);
+    pub async fn leave(&self, reason: &str, timeout: Duration) -> bool {
+        let timeout = timeout.min(LONGEST_TIMEOUT);
+        let leave = self.shared.state().leave(now(), reason, timeout);
+        self.shared.changed.notify_waiters();
+        let Some(number) = leave else { return true };
+        let left = self.shared.wait_until(|shared| shared.is_ended() || shared.state().has_left(number));
+        tokio::time::timeout(timeout, left).await.is_ok() && !self.shared.is_ended()
     }
 
     /// Commits offsets: as the member of the generation that is current at the time of this call, or, where nothing is
@@ -153,8 +242,9 @@ impl CoordinatorHandle {
     /// [`Error::PartitionRefused`] for the first partition that was refused (the others may have been committed),
     /// [`Error::TimedOut`] with the last failure as its source.
     pub fn commit(&self, offsets: BTreeMap<TopicPartition, OffsetAndMetadata>) -> Commit {
-        let _ = offsets;
-        let (_, answer) = oneshot::channel();
+        let (result, answer) = oneshot::channel();
+        self.shared.commit(offsets, result);
+        self.shared.changed.notify_waiters();
         Commit::new(answer)
     }
 
@@ -163,7 +253,10 @@ impl CoordinatorHandle {
     /// # Cancel safety
     ///
     /// Waiting changes nothing.
-    pub async fn commits_done(&self) {}
+    pub async fn commits_done(&self) {
+        let last = self.shared.state().commits.last_id();
+        self.shared.wait_until(|shared| shared.waiting().commits.keys().next().is_none_or(|id| *id > last)).await;
+    }
 
     /// Looks up what the group has committed: `None` for a partition of which the coordinator says that nothing is. No
     /// error ever passes for that; what goes away by itself is tried again until `timeout` is over.
@@ -180,7 +273,156 @@ impl CoordinatorHandle {
         partitions: BTreeSet<TopicPartition>,
         timeout: Duration,
     ) -> Result<BTreeMap<TopicPartition, Option<OffsetAndMetadata>>, Error> {
-        let _ = (partitions, timeout);
-        Ok(BTreeMap::new())
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.shared.start()?;
+        let (result, answer) = oneshot::channel();
+        let lookup = self.shared.look_up(partitions, timeout.min(LONGEST_TIMEOUT), result)?;
+        let _abandoned = AbandonedOnDrop { shared: &self.shared, lookup };
+        self.shared.changed.notify_waiters();
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.shared.state());
+        self.shared.publish();
+        self.shared.changed.notify_waiters();
     }
 }
+
+/// A lookup that ends with the future that waits for it.
+struct AbandonedOnDrop<'s> {
+    shared: &'s Shared,
+    lookup: u64,
+}
+
+impl Drop for AbandonedOnDrop<'_> {
+    fn drop(&mut self) {
+        self.shared.state().lookups.abandon(self.lookup);
+        self.shared.waiting().lookups.remove(&self.lookup);
+    }
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_ended(&self) -> bool {
+        matches!(*self.tasks(), Tasks::Ended)
+    }
+
+    fn commit(
+        self: &Arc<Self>,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        result: oneshot::Sender<Result<(), Error>>,
+    ) {
+        let is_empty = offsets.is_empty();
+        let started = self.start();
+        // Held until the sender is in its place, so that no result and no end of the tasks misses it.
+        let mut waiting = self.waiting();
+        let queued = match started {
+            Ok(()) if self.is_ended() => Err(Error::Closed),
+            Ok(()) if is_empty => Ok(None),
+            Ok(()) => {
+                let metadata = self.cluster.metadata();
+                self.state().commit(now(), offsets, &metadata).map(Some)
+            }
+            Err(error) => Err(error),
+        };
+        // Whoever committed may not want to know.
+        let _: Result<_, _> = match queued {
+            Ok(Some(id)) => {
+                waiting.commits.insert(id, result);
+                return;
+            }
+            Ok(None) => result.send(Ok(())),
+            Err(error) => result.send(Err(error)),
+        };
+    }
+
+    fn look_up(
+        &self,
+        partitions: BTreeSet<TopicPartition>,
+        timeout: Duration,
+        result: oneshot::Sender<Result<Found, Error>>,
+    ) -> Result<u64, Error> {
+        // Held as for a commit.
+        let mut waiting = self.waiting();
+        if self.is_ended() {
+            return Err(Error::Closed);
+        }
+        let lookup = self.state().lookups.begin(now(), partitions, timeout);
+        waiting.lookups.insert(lookup, result);
+        Ok(lookup)
+    }
+
+    /// Gives out results, and tells whoever waits for something.
+    pub(crate) fn publish(&self) {
+        let mut waiting = self.waiting();
+        let (commits, lookups) = {
+            let mut state = self.state();
+            (state.commits.take_results(), state.lookups.take_results())
+        };
+        for (id, result) in commits {
+            if let Some(sender) = waiting.commits.remove(&id) {
+                // Whoever committed may not want to know.
+                let _: Result<_, _> = sender.send(result);
+            }
+        }
+        for (id, result) in lookups {
+            if let Some(sender) = waiting.lookups.remove(&id) {
+                // Whoever asked may have gone.
+                let _: Result<_, _> = sender.send(result);
+            }
+        }
+        drop(waiting);
+        self.happened.notify_waiters();
+    }
+
+    /// The tasks have ended: nothing comes of what is under way.
+    pub(crate) fn end(&self) {
+        *self.tasks() = Tasks::Ended;
+        *self.waiting() = Waiting::default();
+        self.happened.notify_waiters();
+    }
+
+    async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let happened = self.happened.notified();
+            tokio::pin!(happened);
+            happened.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            happened.await;
+        }
+    }
+
+    /// Starts the supervisor, unless it has been.
+    fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let mut tasks = self.tasks();
+        match *tasks {
+            Tasks::Running(..) => return Ok(()),
+            Tasks::Ended => return Err(Error::Closed),
+            Tasks::NotStarted => {}
+        }
+        let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
+        let (alive, ended) = oneshot::channel();
+        let supervisor = runtime.spawn(driver::supervise(Arc::clone(self), ended));
+        *tasks = Tasks::Running(alive, supervisor);
+        Ok(())
+    }
+}
+
+/// Longer than any program runs, and short enough to be added to any clock.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);

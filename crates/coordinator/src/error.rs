@@ -77,7 +77,7 @@ pub enum Error {
         node: NodeId,
         /// What happened.
         #[source]
-        source: ottla_connection::Error,
+        source: Arc<ottla_connection::Error>,
     },
     /// Offsets cannot be committed while the group rebalances: the generation is over, or has no assignment yet. After
     /// the rebalance, what is still assigned can be.
@@ -180,7 +180,7 @@ pub enum Error {
         group: Arc<str>,
         /// What happened.
         #[source]
-        source: ottla_cluster::Error,
+        source: Arc<ottla_cluster::Error>,
     },
     /// Something did not come about in time.
     #[error("{attempted} of group {group} took longer than {timeout:?}")]

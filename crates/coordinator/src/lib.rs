@@ -7,18 +7,22 @@
 //!
 //! # Reading the code
 //!
-//! Without I/O and with the time as an argument: `classic` (the membership), `find` (which broker coordinates),
-//! [`offsets`] (commits and lookups). `state` holds them together behind one lock, `driver` has the task, and
+//! Without I/O and with the time as an argument: [`classic`] (the membership), [`find`] (which broker coordinates),
+//! [`offsets`] (commits and lookups). [`state`] holds them together behind one lock, [`driver`] has the task, and
 //! [`coordinator`] is what the user sees.
 #![forbid(unsafe_code)]
 
 pub mod assignor;
 
+mod classic;
 mod config;
 mod coordinator;
+mod driver;
 mod error;
 mod event;
+mod find;
 mod offsets;
+mod state;
 
 pub use config::{GroupConfig, InvalidSetting};
 pub use coordinator::{Coordinator, CoordinatorHandle};

@@ -22,7 +22,7 @@ pub struct Encoding {
 
 impl Encoding {
     /// Version `version`, flexible or not.
-    pub fn new(version: i16, flexible: bool) -> Self {
+    pub const fn new(version: i16, flexible: bool) -> Self {
         Self { version, flexible }
     }
 }

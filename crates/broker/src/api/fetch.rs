@@ -17,7 +17,7 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId};
 
 use super::{AnyResponse, Context, LeaderHints, Outcome, Waiting, WaitingRequest, check_leader_epoch, partition_key};
-use crate::state::{ClusterState, Now, Partition, PartitionKey};
+use crate::state::{Awaited, ClusterState, Now, Partition, PartitionKey};
 
 /// The longest that a client can make a request wait.
 const MAX_WAIT: Duration = Duration::from_mins(5);
@@ -35,8 +35,9 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
     if let Some(response) = awaited.try_answer(state, max_wait.is_zero()) {
         return Outcome::Answer(AnyResponse::Fetch(response));
     }
-    let partitions = awaited.keys(state).collect();
-    Outcome::Wait(Waiting { until: now.instant + max_wait, partitions, request: WaitingRequest::Fetch(awaited) })
+    let partitions = awaited.keys(state).map(Awaited::Partition).collect();
+    let request = WaitingRequest::Fetch(awaited);
+    Outcome::Wait(Waiting { until: Some(now.instant + max_wait), awaited: partitions, request })
 }
 
 /// A request that waits for its `min_bytes`.

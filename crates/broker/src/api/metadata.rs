@@ -10,7 +10,7 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId};
 
 use super::{AnyResponse, Context, Outcome};
-use crate::state::{ClusterState, NewTopic, Now, Partition, Topic, check_name};
+use crate::state::{ClusterState, NewTopic, Now, Partition, Topic, check_name, is_internal};
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: MetadataRequest) -> Outcome {
     let may_create = (request.allow_auto_topic_creation || context.version < 4) && state.settings.auto_create_topics;
@@ -66,7 +66,12 @@ fn answer(state: &mut ClusterState, context: &Context, asked: MetadataRequestTop
 }
 
 fn created(state: &mut ClusterState, name: &str) -> ErrorCode {
-    match state.create_topic(NewTopic { name: name.to_owned(), ..NewTopic::default() }, false) {
+    let made = if is_internal(name) {
+        state.create_internal_topic(name)
+    } else {
+        state.create_topic(NewTopic { name: name.to_owned(), ..NewTopic::default() }, false)
+    };
+    match made {
         Ok(_) => ErrorCode::UnknownTopicOrPartition,
         // As in Kafka: the next attempt may find more nodes up.
         Err(refused) if refused.code == ErrorCode::InvalidReplicationFactor => ErrorCode::InvalidReplicationFactor,
@@ -81,6 +86,7 @@ fn describe(state: &ClusterState, context: &Context, topic: &Topic) -> MetadataT
         error_code: context.topic_refused(&topic.name).unwrap_or_default(),
         name: Some(topic.name.to_string()),
         topic_id: topic.id,
+        is_internal: is_internal(&topic.name),
         partitions: partitions.map(partition).collect(),
         ..Default::default()
     }

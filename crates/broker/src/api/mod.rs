@@ -2,28 +2,37 @@
 //!
 //! Every handler takes the request by value, so that Produce and Fetch can keep what they wait with.
 //!
-//! The table at the foot of this file is what the brokers speak. Produce and Fetch may have to wait; what they wait for
-//! is a value ([`Waiting`]) that the machine looks at again when one of its partitions has changed or its time is up.
+//! The table at the foot of this file is what the brokers speak. Some requests may have to wait; what they wait for is a
+//! value ([`Waiting`]) that the machine looks at again when something has happened of what it awaits, or its time is up.
 
 mod api_versions;
+mod awaited_reply;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod describe_configs;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use ottla_wire::guarded::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest};
 use ottla_wire::messages::{
-    ApiVersionsRequest, FetchRequest, InitProducerIdRequest, LeaderIdAndEpoch, ListOffsetsRequest, MetadataRequest,
-    NodeEndpoint, OffsetForLeaderEpochRequest, ProduceRequest,
+    ApiVersionsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaderIdAndEpoch, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, NodeEndpoint,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use ottla_wire::{
     ApiKey, DecodeError, EncodeError, ErrorCode, Frame, LeaderEpoch, Message, NodeId, Reader, Request, RequestHeader,
@@ -32,7 +41,10 @@ use ottla_wire::{
 
 use crate::fault::Refusal;
 use crate::settings::Settings;
-use crate::state::{ClusterState, Now, PartitionKey};
+use crate::state::{Awaited, ClusterState, Now, PartitionKey};
+
+/// Where clients are, as Kafka's coordinators note it: on this host.
+const CLIENT_HOST: &str = "/127.0.0.1";
 
 /// What a handler needs to know beside the request itself.
 #[derive(Clone, Debug)]
@@ -41,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) node: NodeId,
     /// The version of the request.
     pub(crate) version: i16,
+    /// Who asks, in the client's own words; empty where it has none.
+    pub(crate) client_id: String,
     /// An injected error.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -78,9 +92,19 @@ impl Context {
         refuses.then_some(ErrorCode::NotController)
     }
 
-    /// The injected error of an API that has no topics.
+    /// The injected error of an API that has no topics and only reads.
     fn whole_refused(&self) -> Option<ErrorCode> {
-        self.refusal.as_ref().and_then(Refusal::whole)
+        self.whole_refused_before().or_else(|| self.whole_answered_with())
+    }
+
+    /// The injected error that takes the place of handling a request as a whole.
+    fn whole_refused_before(&self) -> Option<ErrorCode> {
+        self.refusal.as_ref().and_then(Refusal::whole_before)
+    }
+
+    /// The injected error that is answered although a request was handled.
+    fn whole_answered_with(&self) -> Option<ErrorCode> {
+        self.refusal.as_ref().and_then(Refusal::whole_after)
     }
 }
 
@@ -97,11 +121,13 @@ pub(crate) enum Outcome {
     Wait(Waiting),
 }
 
-/// A request that waits for something to happen to its partitions.
+/// A request that waits for something to happen.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) until: Instant,
-    pub(crate) partitions: Vec<PartitionKey>,
+    /// When it waits no longer; `None` where whoever has the answer counts the time.
+    pub(crate) until: Option<Instant>,
+    /// What it is looked at again for.
+    pub(crate) awaited: Vec<Awaited>,
     pub(crate) request: WaitingRequest,
 }
 
@@ -109,6 +135,9 @@ pub(crate) struct Waiting {
 pub(crate) enum WaitingRequest {
     Produce(produce::AwaitedProduce),
     Fetch(fetch::AwaitedFetch),
+    Reply(awaited_reply::AwaitedReply),
+    OffsetCommit(offset_commit::AwaitedCommit),
+    OffsetFetch(offset_fetch::AwaitedOffsets),
 }
 
 impl WaitingRequest {
@@ -117,6 +146,9 @@ impl WaitingRequest {
         match self {
             Self::Produce(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::Produce),
             Self::Fetch(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::Fetch),
+            Self::Reply(awaited) => awaited.try_answer(state),
+            Self::OffsetCommit(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::OffsetCommit),
+            Self::OffsetFetch(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::OffsetFetch),
         }
     }
 }
@@ -182,6 +214,7 @@ pub(crate) struct Incoming {
     pub(crate) api: ApiKey,
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
+    pub(crate) client_id: String,
     pub(crate) request: AnyRequest,
 }
 
@@ -205,13 +238,14 @@ pub(crate) fn read_request(frame: Bytes, settings: &Settings) -> Result<Incoming
     if !spoken.contains(version) {
         // A client cannot know yet what is spoken when it asks just that: it is told in the form of version 0.
         return if api == ApiKey::ApiVersions {
-            Ok(Incoming { api, version: 0, correlation_id, request: AnyRequest::UnknownApiVersions })
+            let (client_id, request) = (String::new(), AnyRequest::UnknownApiVersions);
+            Ok(Incoming { api, version: 0, correlation_id, client_id, request })
         } else {
             Err(unsupported)
         };
     }
-    let request = AnyRequest::read(api, version, &mut reader)?.ok_or(unsupported)?;
-    Ok(Incoming { api, version, correlation_id, request })
+    let (client_id, request) = AnyRequest::read(api, version, &mut reader)?.ok_or(unsupported)?;
+    Ok(Incoming { api, version, correlation_id, client_id, request })
 }
 
 /// The versions of an API that the brokers speak, `None` where they do not have it.
@@ -243,11 +277,13 @@ macro_rules! apis {
                 match api { $(ApiKey::$api => Some(VersionRange::new($min, $max)),)* _ => None }
             }
 
-            fn read(api: ApiKey, version: i16, reader: &mut Reader) -> Result<Option<Self>, DecodeError> {
+            /// Reads who asks, and what.
+            fn read(api: ApiKey, version: i16, reader: &mut Reader) -> Result<Option<(String, Self)>, DecodeError> {
                 match api {
                     $(ApiKey::$api => {
-                        RequestHeader::read(reader, $request::encoding(version).flexible)?;
-                        Ok(Some(Self::$api($request::decode(reader, version)?)))
+                        let header = RequestHeader::read(reader, $request::encoding(version).flexible)?;
+                        let client_id = header.client_id.unwrap_or_default();
+                        Ok(Some((client_id, Self::$api($request::decode(reader, version)?))))
                     })*
                     _ => Ok(None),
                 }
@@ -276,6 +312,13 @@ apis! {
     Fetch(FetchRequest) 4..=18 => fetch::handle;
     ListOffsets(ListOffsetsRequest) 1..=11 => list_offsets::handle;
     Metadata(MetadataRequest) 0..=13 => metadata::handle;
+    OffsetCommit(OffsetCommitRequest) 2..=10 => offset_commit::handle;
+    OffsetFetch(OffsetFetchRequest) 1..=10 => offset_fetch::handle;
+    FindCoordinator(FindCoordinatorRequest) 0..=6 => find_coordinator::handle;
+    JoinGroup(JoinGroupRequest) 0..=9 => join_group::handle;
+    Heartbeat(HeartbeatRequest) 0..=4 => heartbeat::handle;
+    LeaveGroup(LeaveGroupRequest) 0..=5 => leave_group::handle;
+    SyncGroup(SyncGroupRequest) 0..=5 => sync_group::handle;
     ApiVersions(ApiVersionsRequest) 0..=4 => api_versions::handle;
     CreateTopics(CreateTopicsRequest) 5..=7 => create_topics::handle;
     DeleteTopics(DeleteTopicsRequest) 4..=6 => delete_topics::handle;

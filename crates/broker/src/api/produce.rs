@@ -18,7 +18,7 @@ use ottla_wire::{ErrorCode, NodeId, TopicId};
 use super::{AnyResponse, Context, LeaderHints, Outcome, Waiting, WaitingRequest, partition_key};
 use crate::log::Verdict;
 use crate::records::{self, Rejected};
-use crate::state::{ClusterState, Now, PartitionKey, TimestampType};
+use crate::state::{Awaited, ClusterState, Now, PartitionKey, TimestampType};
 
 /// The longest that a client can make a request wait: Java's default for the whole delivery.
 const MAX_WAIT: Duration = Duration::from_mins(2);
@@ -53,8 +53,9 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
         return Outcome::Answer(AnyResponse::Produce(awaited.answer(state, None)));
     }
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)).min(MAX_WAIT);
-    let partitions = awaited.partitions().filter_map(|partition| partition.key).collect();
-    Outcome::Wait(Waiting { until: now.instant + timeout, partitions, request: WaitingRequest::Produce(awaited) })
+    let partitions = awaited.partitions().filter_map(|partition| partition.key).map(Awaited::Partition).collect();
+    let request = WaitingRequest::Produce(awaited);
+    Outcome::Wait(Waiting { until: Some(now.instant + timeout), awaited: partitions, request })
 }
 
 fn refused_whole(acks: i16, transactional_id: Option<&str>) -> Option<ErrorCode> {

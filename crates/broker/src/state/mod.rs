@@ -15,6 +15,8 @@
 //!  Dead ──fence────────┘            noticed after `broker_session_timeout`; until then it leads what it led
 //! ```
 
+mod changes;
+mod coordinators;
 mod partition;
 mod timers;
 mod topic_config;
@@ -25,9 +27,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_connection::Address;
-use ottla_wire::compression::Decompressor;
+use ottla_wire::compression::{Compression, Compressor, Decompressor};
 use ottla_wire::{ErrorCode, NodeId, TopicId};
 
+pub(crate) use self::changes::Awaited;
+use self::changes::Changes;
+use self::coordinators::Coordinators;
+pub(crate) use self::coordinators::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, WRITE_TIMEOUT, is_internal};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::timers::{TimerId, Timers};
 pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigKey, ConfigSource, TimestampType, TopicConfig};
@@ -82,11 +88,13 @@ enum Standing {
     Stopped,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Timer {
     Replicate(PartitionKey),
     Lag(PartitionKey),
     Fence(NodeId, u64),
+    Group(PartitionKey, Arc<str>),
+    GroupWrites(PartitionKey),
 }
 
 /// The whole cluster.
@@ -102,9 +110,12 @@ pub(crate) struct ClusterState {
     created: usize,
     random: fastrand::Rng,
     timers: Timers<Timer>,
-    changed: BTreeSet<PartitionKey>,
+    changed: Changes,
+    coordinators: Coordinators,
     /// For looking into the batches that arrive.
     pub(crate) decompressor: Decompressor,
+    /// For the batches that coordinators write.
+    compressor: Compressor,
 }
 
 impl ClusterState {
@@ -129,8 +140,10 @@ impl ClusterState {
             created: 0,
             random,
             timers: Timers::default(),
-            changed: BTreeSet::new(),
+            changed: Changes::default(),
+            coordinators: Coordinators::default(),
             decompressor: Decompressor::new(MAX_BATCH_BYTES),
+            compressor: Compressor::new(Compression::None),
         }
     }
 
@@ -153,6 +166,14 @@ impl ClusterState {
     /// The controller: the first node that is up.
     pub(crate) fn controller(&self) -> NodeId {
         self.live_nodes().next().map_or(NodeId::NONE, |(id, _)| id)
+    }
+
+    /// A random UUID, as Java prints it.
+    pub(crate) fn new_uuid(&mut self) -> String {
+        let bytes = random_bytes(&mut self.random);
+        let part =
+            |range: std::ops::Range<usize>| bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        [part(0..4), part(4..6), part(6..8), part(8..10), part(10..16)].join("-")
     }
 
     /// An id for an idempotent producer.
@@ -198,9 +219,9 @@ impl ClusterState {
         }
     }
 
-    /// Partitions that waiting requests have to be looked at for.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<PartitionKey> {
-        std::mem::take(&mut self.changed)
+    /// What waiting requests have to be looked at for.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Awaited> {
+        self.changed.take()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -209,17 +230,19 @@ impl ClusterState {
     }
 
     /// Does what is due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.timers.take_due(now) {
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.take_due(now.instant) {
             match timer {
-                Timer::Replicate(key) => self.replicate(key, now),
-                Timer::Lag(key) => self.drop_laggards(key, now),
+                Timer::Replicate(key) => self.replicate(key, now.instant),
+                Timer::Lag(key) => self.drop_laggards(key, now.instant),
                 Timer::Fence(node, incarnation) => {
                     let same_life = |node: &Node| node.incarnation == incarnation && node.standing == Standing::Dead;
                     if self.nodes.get(&node).is_some_and(same_life) {
-                        self.fence(node, now);
+                        self.fence(node, now.instant);
                     }
                 }
+                Timer::Group(key, group) => self.handle_group_timeout(key, &group, now),
+                Timer::GroupWrites(key) => self.handle_write_timeout(key, now),
             }
         }
     }

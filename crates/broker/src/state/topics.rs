@@ -84,7 +84,9 @@ impl ClusterState {
         let partitions = replicas.into_iter().map(Partition::new).collect();
         self.created += 1;
         self.names.insert(Arc::clone(&name), id);
-        self.topics.insert(id, Topic { id, name, config, partitions });
+        let topic = Topic { id, name, config, partitions };
+        topic.keys().for_each(|key| self.changed.insert(key));
+        self.topics.insert(id, topic);
         self.elect_where_needed();
         Ok(id)
     }
@@ -93,7 +95,8 @@ impl ClusterState {
     pub(crate) fn delete_topic(&mut self, id: TopicId) -> Result<(), Refused> {
         let topic = self.topics.remove(&id).ok_or_else(unknown_topic)?;
         self.names.remove(&topic.name);
-        self.changed.extend(topic.keys());
+        topic.keys().for_each(|key| self.changed.insert(key));
+        self.forget_offsets_of(topic.name, id);
         Ok(())
     }
 

@@ -1,11 +1,17 @@
 //! Committed offsets: writing them down at the coordinator, and looking them up.
 
+mod commit;
+mod fetch;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use ottla_wire::LeaderEpoch;
 use tokio::sync::oneshot;
+
+pub(crate) use commit::{CommitId, CommitQueue, NextCommit, Stamp};
+pub(crate) use fetch::{Found, Lookups, NextLookup};
 
 use crate::Error;
 

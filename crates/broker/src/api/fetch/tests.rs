@@ -119,7 +119,7 @@ fn only_the_first_partition_with_data_may_exceed_the_limits() {
 fn leader_epochs_are_checked() {
     let mut cluster = with_batches(1);
     let (key, now) = (cluster.key, cluster.now);
-    cluster.machine.change(|state| state.move_leader(key, NodeId(1), now)).unwrap();
+    cluster.change(|state| state.move_leader(key, NodeId(1), now)).unwrap();
     let mut code = |epoch| {
         let mut request = fetch(0);
         request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(epoch);
@@ -138,7 +138,7 @@ fn a_waiting_fetch_learns_that_the_leader_has_died() {
     request.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(0);
     cluster.send(1, 16, AnyRequest::Fetch(request));
     let now = cluster.now;
-    cluster.machine.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
+    cluster.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
     let data = cluster.fetched();
     assert_eq!(data.error_code, ErrorCode::FencedLeaderEpoch);
     assert_eq!((data.current_leader.leader_id, data.current_leader.leader_epoch.0), (NodeId(1), 1));
@@ -173,7 +173,7 @@ fn a_client_whose_records_were_truncated_is_told_where_the_logs_parted() {
     cluster.pass(DELAY);
     cluster.produce(batch(&[0]));
     let (key, now) = (cluster.key, cluster.now);
-    cluster.machine.change(|state| state.move_leader(key, NodeId(1), now)).unwrap();
+    cluster.change(|state| state.move_leader(key, NodeId(1), now)).unwrap();
     cluster.produce(batch(&[0]));
     let mut request = fetch(4);
     request.topics[0].partitions[0].last_fetched_epoch = LeaderEpoch(0);
@@ -213,6 +213,6 @@ fn a_deleted_topic_answers_what_waits_for_it() {
     let mut cluster = TestCluster::new();
     cluster.send(0, 12, AnyRequest::Fetch(fetch(0)));
     let topic = cluster.key.topic;
-    cluster.machine.change(|state| state.delete_topic(topic)).unwrap();
+    cluster.change(|state| state.delete_topic(topic)).unwrap();
     assert_eq!(cluster.fetched().error_code, ErrorCode::UnknownTopicOrPartition);
 }

@@ -31,7 +31,7 @@ fn acks_all_is_answered_when_every_in_sync_replica_has_the_batch() {
 fn acks_all_times_out_while_a_follower_lags() {
     let mut cluster = TestCluster::new();
     let now = cluster.now;
-    cluster.machine.change(|state| state.set_replicates(NodeId(2), false, now));
+    cluster.change(|state| state.set_replicates(NodeId(2), false, now));
     cluster.send_produce(0, -1, batch(&[0]));
     cluster.pass(Duration::from_millis(999));
     assert!(cluster.answer().is_none());
@@ -44,7 +44,7 @@ fn acks_all_is_answered_once_the_laggard_has_left_the_in_sync_replicas() {
     let settings = Settings { replica_lag_time_max: Duration::from_millis(500), ..Settings::default() };
     let mut cluster = TestCluster::with(settings, &[]);
     let now = cluster.now;
-    cluster.machine.change(|state| state.set_replicates(NodeId(2), false, now));
+    cluster.change(|state| state.set_replicates(NodeId(2), false, now));
     cluster.send_produce(0, -1, batch(&[0]));
     cluster.pass(Duration::from_millis(499));
     assert!(cluster.answer().is_none());
@@ -58,7 +58,7 @@ fn a_leader_that_dies_with_an_unreplicated_batch_has_lost_it() {
     let mut cluster = replicating_after(DELAY);
     assert_eq!(cluster.produce(batch(&[0])), 0);
     let now = cluster.now;
-    cluster.machine.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
+    cluster.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
     assert_eq!((cluster.partition().leader(), cluster.partition().log.end_offset()), (Some(NodeId(1)), 0));
 }
 
@@ -67,7 +67,7 @@ fn a_waiting_acks_all_learns_that_the_leader_has_moved() {
     let mut cluster = replicating_after(DELAY);
     cluster.send_produce(0, -1, batch(&[0]));
     let (key, now) = (cluster.key, cluster.now);
-    cluster.machine.change(|state| state.move_leader(key, NodeId(1), now)).unwrap();
+    cluster.change(|state| state.move_leader(key, NodeId(1), now)).unwrap();
     let produced = cluster.produced();
     assert_eq!(produced.error_code, ErrorCode::NotLeaderOrFollower);
     assert_eq!(produced.current_leader.leader_id, NodeId(1));
@@ -77,7 +77,7 @@ fn a_waiting_acks_all_learns_that_the_leader_has_moved() {
 fn acks_all_needs_the_minimum_of_in_sync_replicas() {
     let mut cluster = TestCluster::with(Settings::default(), &[("min.insync.replicas", "3")]);
     let now = cluster.now;
-    cluster.machine.change(|state| state.stop(NodeId(2), now));
+    cluster.change(|state| state.stop(NodeId(2), now));
     cluster.send_produce(0, -1, batch(&[0]));
     assert_eq!(cluster.produced().error_code, ErrorCode::NotEnoughReplicas);
     assert_eq!(cluster.partition().log.end_offset(), 0);
@@ -91,7 +91,7 @@ fn acks_all_learns_that_the_in_sync_replicas_became_too_few() {
     let mut cluster = TestCluster::with(settings, &[("min.insync.replicas", "3")]);
     cluster.send_produce(0, -1, batch(&[0]));
     let now = cluster.now;
-    cluster.machine.change(|state| state.stop(NodeId(2), now));
+    cluster.change(|state| state.stop(NodeId(2), now));
     assert_eq!(cluster.produced().error_code, ErrorCode::NotEnoughReplicasAfterAppend);
 }
 
@@ -143,7 +143,7 @@ fn the_next_leader_knows_the_producers_and_no_batch_is_appended_twice() {
     let mut cluster = TestCluster::new();
     assert_eq!(cluster.produce(sequenced(0, 0, 3)), 0);
     let now = cluster.now;
-    cluster.machine.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
+    cluster.change(|state| state.kill(NodeId(0), Loss::Nothing, now));
     assert_eq!(cluster.produce(sequenced(0, 0, 3)), 0);
     assert_eq!(cluster.produce(sequenced(0, 3, 1)), 3);
 }
@@ -190,6 +190,6 @@ fn a_topic_that_is_deleted_under_a_waiting_request_answers_it() {
     let mut cluster = replicating_after(DELAY);
     cluster.send_produce(0, -1, batch(&[0]));
     let topic = cluster.key.topic;
-    cluster.machine.change(|state| state.delete_topic(topic)).unwrap();
+    cluster.change(|state| state.delete_topic(topic)).unwrap();
     assert_eq!(cluster.produced().error_code, ErrorCode::UnknownTopicOrPartition);
 }

@@ -1,0 +1,8 @@
+//! Consumer groups as clients of the embedded cluster see them, over the in-memory network with paused time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+#[path = "groups/member.rs"]
+mod member;
+#[path = "groups/membership.rs"]
+mod membership;

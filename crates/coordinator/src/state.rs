@@ -1,0 +1,444 @@
+//! All that one coordinator client knows, and what is to be done next. Does no I/O and reads no clock.
+//!
+//! It holds the membership, the commits and the lookups together with the one thing that they share: which broker
+//! coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
+//! change it directly; the [driver](crate::driver) asks it what to do, and hands it what came back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_cluster::{Backoff, Metadata};
+use ottla_wire::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupResponse, OffsetCommitRequest,
+    OffsetCommitResponse, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+};
+use ottla_wire::{ErrorCode, NodeId, TopicPartition};
+
+use crate::classic::{self, AssignJob, ClassicGroup, LeaderAssignment, Leave, MembershipView, topics_of};
+use crate::find::{CoordinatorCache, Found};
+use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, NextLookup, Stamp};
+use crate::{Error, GroupConfig, OffsetAndMetadata};
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) group: ClassicGroup,
+    pub(crate) commits: CommitQueue,
+    pub(crate) lookups: Lookups,
+    group_id: Arc<str>,
+    group_instance_id: Option<Arc<str>>,
+    coordinator: CoordinatorCache,
+    leaving: Vec<Leaving>,
+    leaves: u64,
+    /// Topics about which the cluster is to be asked.
+    stale_topics: BTreeSet<Arc<str>>,
+    /// Whether connections to a coordinator that is none are to be cut.
+    is_to_disconnect: bool,
+    timeouts: Timeouts,
+}
+
+/// How long things may take, by the cluster's settings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    /// `request.timeout.ms`
+    pub(crate) request: Duration,
+    /// `default.api.timeout.ms`
+    pub(crate) api: Duration,
+}
+
+/// A LeaveGroup under way.
+#[derive(Debug)]
+struct Leaving {
+    number: u64,
+    leave: Leave,
+    /// It is not sent before this commit has its result.
+    after: CommitId,
+    deadline: Instant,
+    is_sent: bool,
+}
+
+/// What the driver is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Ask the cluster who coordinates the group.
+    FindCoordinator,
+    /// Ask the coordinator.
+    Send { to: Found, timeout: Duration, request: Outgoing },
+    /// Ask about the topics of the job, and run it.
+    Assign { attempt: u64, job: Box<AssignJob> },
+    /// Cut the connection on which JoinGroup and SyncGroup are parked.
+    AbandonJoin,
+    /// Cut all connections to the coordinator.
+    Disconnect,
+    /// Ask about topics.
+    Refresh(Vec<Arc<str>>),
+}
+
+/// A request to the coordinator.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    JoinGroup { attempt: u64, request: JoinGroupRequest },
+    SyncGroup { attempt: u64, request: SyncGroupRequest },
+    Heartbeat { number: u64, request: HeartbeatRequest },
+    LeaveGroup { number: u64, leave: Leave },
+    OffsetCommit { number: u64, request: OffsetCommitRequest },
+    OffsetFetch(NextLookup),
+}
+
+/// What has become of one.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    JoinGroup { attempt: u64, answer: Result<JoinGroupResponse, Error> },
+    SyncGroup { attempt: u64, answer: Result<SyncGroupResponse, Error> },
+    Heartbeat { number: u64, answer: Result<HeartbeatResponse, Error> },
+    LeaveGroup { number: u64, answer: Result<LeaveGroupResponse, Error> },
+    OffsetCommit { number: u64, answer: Result<OffsetCommitResponse, Error> },
+    OffsetFetch { asked: NextLookup, answer: Result<OffsetFetchResponse, Error> },
+}
+
+impl Outgoing {
+    /// The name of its API.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::JoinGroup { .. } => "JoinGroup",
+            Self::SyncGroup { .. } => "SyncGroup",
+            Self::Heartbeat { .. } => "Heartbeat",
+            Self::LeaveGroup { .. } => "LeaveGroup",
+            Self::OffsetCommit { .. } => "OffsetCommit",
+            Self::OffsetFetch(_) => "OffsetFetch",
+        }
+    }
+
+    /// Whether the coordinator may hold its answer back until other members have done something.
+    pub(crate) fn is_parked(&self) -> bool {
+        match self {
+            Self::JoinGroup { .. } | Self::SyncGroup { .. } => true,
+            Self::Heartbeat { .. } | Self::LeaveGroup { .. } | Self::OffsetCommit { .. } | Self::OffsetFetch(_) => {
+                false
+            }
+        }
+    }
+
+    /// What becomes of it where it is not sent.
+    pub(crate) fn fail(self, error: Error) -> Incoming {
+        let answer = error;
+        match self {
+            Self::JoinGroup { attempt, .. } => Incoming::JoinGroup { attempt, answer: Err(answer) },
+            Self::SyncGroup { attempt, .. } => Incoming::SyncGroup { attempt, answer: Err(answer) },
+            Self::Heartbeat { number, .. } => Incoming::Heartbeat { number, answer: Err(answer) },
+            Self::LeaveGroup { number, .. } => Incoming::LeaveGroup { number, answer: Err(answer) },
+            Self::OffsetCommit { number, .. } => Incoming::OffsetCommit { number, answer: Err(answer) },
+            Self::OffsetFetch(asked) => Incoming::OffsetFetch { asked, answer: Err(answer) },
+        }
+    }
+}
+
+impl Incoming {
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Self::JoinGroup { answer, .. } => answer.as_ref().err(),
+            Self::SyncGroup { answer, .. } => answer.as_ref().err(),
+            Self::Heartbeat { answer, .. } => answer.as_ref().err(),
+            Self::LeaveGroup { answer, .. } => answer.as_ref().err(),
+            Self::OffsetCommit { answer, .. } => answer.as_ref().err(),
+            Self::OffsetFetch { answer, .. } => answer.as_ref().err(),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(
+        config: GroupConfig,
+        timeouts: Timeouts,
+        mut backoff: impl FnMut() -> Backoff,
+        now: Instant,
+    ) -> Self {
+        let group_id: Arc<str> = config.group_id.as_str().into();
+        Self {
+            group_instance_id: config.group_instance_id.as_deref().map(Into::into),
+            commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
+            lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
+            coordinator: CoordinatorCache::new(backoff()),
+            group: ClassicGroup::new(config, timeouts.request, backoff(), now),
+            group_id,
+            leaving: Vec::new(),
+            leaves: 0,
+            stale_topics: BTreeSet::new(),
+            is_to_disconnect: false,
+            timeouts,
+        }
+    }
+
+    // What the application asks for.
+
+    /// Queues a commit, or says at once why it cannot be made.
+    pub(crate) fn commit(
+        &mut self,
+        now: Instant,
+        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
+        metadata: &Metadata,
+    ) -> Result<CommitId, Error> {
+        if let Some((partition, offset)) = offsets.iter().find(|(_, offset)| offset.offset < 0) {
+            return Err(Error::InvalidOffset { partition: partition.clone(), offset: offset.offset });
+        }
+        let stamp = self.stamp()?;
+        let topics: BTreeSet<&Arc<str>> = offsets.keys().map(|partition| &partition.topic).collect();
+        let ids = topics.into_iter().filter_map(|name| Some((Arc::clone(name), metadata.topic(name)?.id?)));
+        let ids = ids.collect();
+        Ok(self.commits.enqueue(now, stamp, offsets, ids, self.timeouts.api))
+    }
+
+    fn stamp(&self) -> Result<Stamp, Error> {
+        if !self.group.is_subscribed() {
+            return Ok(Stamp::default());
+        }
+        match self.group.membership() {
+            Some(member) => Ok(Stamp {
+                identity: classic::Identity { member_id: member.member_id, generation_id: member.generation_id },
+                group_instance_id: self.group_instance_id.clone(),
+            }),
+            None if self.group.is_joining() => Err(Error::RebalanceInProgress { group: Arc::clone(&self.group_id) }),
+            None => Err(Error::CommitFailed { group: Arc::clone(&self.group_id), error_code: None }),
+        }
+    }
+
+    /// Leaves the group. The number tells when that is done; `None`: at once.
+    pub(crate) fn leave(&mut self, now: Instant, reason: &str, timeout: Duration) -> Option<u64> {
+        self.group.leave(reason).map(|leave| self.begin_leave(leave, now + timeout))
+    }
+
+    fn begin_leave(&mut self, leave: Leave, deadline: Instant) -> u64 {
+        self.leaves += 1;
+        let (number, after) = (self.leaves, self.commits.last_id());
+        self.leaving.push(Leaving { number, leave, after, deadline, is_sent: false });
+        number
+    }
+
+    pub(crate) fn has_left(&self, number: u64) -> bool {
+        self.leaving.iter().all(|leaving| leaving.number != number)
+    }
+
+    // What has happened.
+
+    pub(crate) fn handle_metadata(&mut self, metadata: &Metadata) {
+        if let Some(topics) = self.group.watched_topics() {
+            let known = topics_of(metadata, topics);
+            self.group.handle_topics(&known);
+        }
+    }
+
+    /// The cluster has said who coordinates; `Err`: that it will not, or has not.
+    pub(crate) fn handle_coordinator(&mut self, now: Instant, found: Result<NodeId, Error>) {
+        match found {
+            Ok(node) => {
+                tracing::debug!(group = %self.group_id, %node, "found the coordinator");
+                self.coordinator.handle_found(node);
+                self.group.handle_coordinator_found(now, node);
+            }
+            Err(error) => {
+                tracing::debug!(group = %self.group_id, error = &error as &dyn std::error::Error, "no coordinator");
+                self.coordinator.handle_not_found(now);
+                if !error.is_retriable() {
+                    self.commits.fail_all(&error);
+                    self.lookups.fail_all(&error);
+                    self.leaving.retain(|leaving| leaving.is_sent);
+                    self.group.handle_coordinator_refused(error);
+                }
+            }
+        }
+    }
+
+    /// The leader's job is done, and what it watches is as `metadata` says.
+    pub(crate) fn handle_assigned(
+        &mut self,
+        now: Instant,
+        attempt: u64,
+        outcome: Result<LeaderAssignment, Error>,
+        metadata: &Metadata,
+    ) {
+        self.group.handle_assigned(now, attempt, outcome);
+        self.handle_metadata(metadata);
+    }
+
+    /// Takes in what has become of a request to a coordinator.
+    pub(crate) fn handle(&mut self, now: Instant, from: Found, incoming: Incoming) {
+        match incoming.error() {
+            None => self.coordinator.handle_answered(),
+            Some(error) if error.is_retriable() => {
+                if self.coordinator.handle_unreachable(now, from.epoch) {
+                    self.lose_coordinator(now);
+                }
+            }
+            // It does not understand, or is not understood: another try does not help.
+            Some(_) => {}
+        }
+        match incoming {
+            Incoming::JoinGroup { attempt, answer } => self.group.handle_join_group(now, attempt, answer),
+            Incoming::SyncGroup { attempt, answer } => self.group.handle_sync_group(now, attempt, answer),
+            Incoming::Heartbeat { number, answer } => self.group.handle_heartbeat(now, number, answer),
+            Incoming::LeaveGroup { number, answer } => self.handle_left(number, answer),
+            Incoming::OffsetCommit { number, answer } => self.handle_committed(now, from, number, answer),
+            Incoming::OffsetFetch { asked, answer } => {
+                let consequences = self.lookups.handle_answer(now, &asked, from.node, answer);
+                self.stale_topics.extend(consequences.stale_topics);
+                self.doubt_coordinator(now, from, consequences.is_coordinator_unknown);
+            }
+        }
+        let is_doubted = self.group.take_coordinator_doubt();
+        self.doubt_coordinator(now, from, is_doubted);
+    }
+
+    fn handle_left(&mut self, number: u64, answer: Result<LeaveGroupResponse, Error>) {
+        match answer.map(|response| response.error_code) {
+            Ok(ErrorCode::None) => {}
+            Ok(error_code) => tracing::warn!(group = %self.group_id, %error_code, "LeaveGroup was refused"),
+            Err(error) => {
+                tracing::warn!(group = %self.group_id, error = &error as &dyn std::error::Error, "LeaveGroup failed");
+            }
+        }
+        self.leaving.retain(|leaving| leaving.number != number);
+    }
+
+    fn handle_committed(
+        &mut self,
+        now: Instant,
+        from: Found,
+        number: u64,
+        answer: Result<OffsetCommitResponse, Error>,
+    ) {
+        let group = &self.group;
+        let view = |stamp: &Stamp| match stamp.identity == classic::Identity::default() {
+            // Made without a membership: it says nothing about one.
+            true => MembershipView::Over,
+            false => group.view(&stamp.identity),
+        };
+        let consequences = self.commits.handle_answer(now, number, from.node, answer, view);
+        if let Some(error_code) = consequences.membership_refused {
+            self.group.handle_commit_refused(error_code);
+        }
+        if consequences.is_rebalance_needed {
+            self.group.handle_rebalance_in_progress();
+        }
+        self.stale_topics.extend(consequences.stale_topics);
+        self.doubt_coordinator(now, from, consequences.is_coordinator_unknown);
+    }
+
+    fn doubt_coordinator(&mut self, now: Instant, from: Found, is_doubted: bool) {
+        if is_doubted && self.coordinator.mark_unknown(from.epoch) {
+            self.lose_coordinator(now);
+        }
+    }
+
+    fn lose_coordinator(&mut self, now: Instant) {
+        self.is_to_disconnect = true;
+        self.group.handle_coordinator_unknown(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.group.handle_timeout(now);
+        if let (true, Some(known)) = (self.group.take_coordinator_doubt(), self.coordinator.known()) {
+            self.doubt_coordinator(now, known, true);
+        }
+        self.commits.handle_timeout(now);
+        self.lookups.handle_timeout(now);
+        self.leaving.retain(|leaving| leaving.deadline > now);
+    }
+
+    // What is to be done.
+
+    /// All that is to be done now, in the order in which it is to be done.
+    pub(crate) fn next_actions(&mut self, now: Instant, metadata: &Metadata) -> Vec<Action> {
+        self.handle_timeout(now);
+        let mut actions = Vec::new();
+        self.next_of_group(now, &mut actions);
+        if let Some(to) = self.coordinator.known() {
+            self.next_of_offsets(now, to, metadata, &mut actions);
+        }
+        if std::mem::take(&mut self.is_to_disconnect) {
+            actions.insert(0, Action::Disconnect);
+        }
+        if self.wants_coordinator() && self.coordinator.next_ask(now) {
+            actions.push(Action::FindCoordinator);
+        }
+        let stale_topics = std::mem::take(&mut self.stale_topics);
+        if !stale_topics.is_empty() {
+            actions.push(Action::Refresh(stale_topics.into_iter().collect()));
+        }
+        actions
+    }
+
+    fn next_of_group(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        while let Some(action) = self.group.next_action(now) {
+            let (timeout, request) = match action {
+                classic::Action::JoinGroup { attempt, request, timeout } => {
+                    (timeout, Outgoing::JoinGroup { attempt, request })
+                }
+                classic::Action::SyncGroup { attempt, request } => {
+                    (self.timeouts.request, Outgoing::SyncGroup { attempt, request })
+                }
+                classic::Action::Heartbeat { number, request } => {
+                    (self.timeouts.request, Outgoing::Heartbeat { number, request })
+                }
+                classic::Action::Assign { attempt, job } => {
+                    actions.push(Action::Assign { attempt, job });
+                    continue;
+                }
+                classic::Action::LeaveGroup(leave) => {
+                    self.begin_leave(leave, now + self.timeouts.request);
+                    continue;
+                }
+                classic::Action::AbandonJoin => {
+                    actions.push(Action::AbandonJoin);
+                    continue;
+                }
+            };
+            self.send_to_coordinator(now, timeout, request, actions);
+        }
+    }
+
+    fn send_to_coordinator(&mut self, now: Instant, timeout: Duration, request: Outgoing, actions: &mut Vec<Action>) {
+        if let Some(to) = self.coordinator.known() {
+            actions.push(Action::Send { to, timeout, request });
+            return;
+        }
+        // It was lost between JoinGroup and SyncGroup.
+        let (group, error_code) = (Arc::clone(&self.group_id), ErrorCode::CoordinatorNotAvailable);
+        let nobody = Found { node: NodeId::NONE, epoch: 0 };
+        self.handle(now, nobody, request.fail(Error::FindCoordinator { group, error_code }));
+    }
+
+    fn next_of_offsets(&mut self, now: Instant, to: Found, metadata: &Metadata, actions: &mut Vec<Action>) {
+        let timeout = self.timeouts.request;
+        let mut send = |request| actions.push(Action::Send { to, timeout, request });
+        if let Some(NextCommit { number, request }) = self.commits.next_request(now) {
+            send(Outgoing::OffsetCommit { number, request });
+        }
+        while let Some(lookup) = self.lookups.next_request(now, |topic| metadata.topic(topic)?.id) {
+            send(Outgoing::OffsetFetch(lookup));
+        }
+        for leaving in self.leaving.iter_mut().filter(|leaving| !leaving.is_sent) {
+            if self.commits.is_done(leaving.after) {
+                leaving.is_sent = true;
+                send(Outgoing::LeaveGroup { number: leaving.number, leave: leaving.leave.clone() });
+            }
+        }
+    }
+
+    fn wants_coordinator(&self) -> bool {
+        self.group.wants_coordinator()
+            || !self.commits.is_empty()
+            || !self.lookups.is_empty()
+            || self.leaving.iter().any(|leaving| !leaving.is_sent)
+    }
+
+    /// When [`next_actions`](Self::next_actions) has something to do that it has not now.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let is_sendable = self.coordinator.known().is_some();
+        let coordinator = self.coordinator.next_deadline().filter(|_| self.wants_coordinator());
+        let leaving = self.leaving.iter().map(|leaving| leaving.deadline).min();
+        let group = self.group.next_deadline();
+        let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));
+        [coordinator, leaving, group, commits, lookups].into_iter().flatten().min()
+    }
+}
