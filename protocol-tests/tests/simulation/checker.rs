@@ -66,6 +66,7 @@ struct Checker<'l> {
     owned: BTreeMap<Name, BTreeMap<TopicPartition, Option<i64>>>,
     /// What was assigned in each generation.
     generations: BTreeMap<i32, BTreeMap<Name, Partitions>>,
+    ended: BTreeSet<Name>,
     /// What was given up in a generation in which it was no longer the member's.
     given_up: Vec<(usize, i32, Name, Partitions)>,
     processed: BTreeMap<TopicPartition, Processed>,
@@ -97,6 +98,7 @@ impl<'l> Checker<'l> {
             violations: Vec::new(),
             owned: BTreeMap::new(),
             generations: BTreeMap::new(),
+            ended: BTreeSet::new(),
             given_up: Vec::new(),
             processed: BTreeMap::new(),
             commits: BTreeMap::new(),
@@ -139,6 +141,7 @@ impl<'l> Checker<'l> {
             }
             Event::Ended { member, .. } => {
                 self.owned.remove(member);
+                self.ended.insert(*member);
             }
             Event::Settled { generation, members } => self.settled(*generation, members),
             Event::Unsettled { state } => self.violated(Rule::Settles, format!("the group did not settle: {state}")),
@@ -157,6 +160,8 @@ impl<'l> Checker<'l> {
     fn assigned(&mut self, member: Name, generation: i32, added: &Partitions, assignment: &Partitions) {
         let others = self.generations.entry(generation).or_default();
         let mut violations = Vec::new();
+        // A static member that comes back has what it had, in the same generation.
+        others.retain(|other, _| other.member != member.member || !self.ended.contains(other));
         for (other, theirs) in others.iter().filter(|(other, _)| **other != member) {
             for partition in theirs.intersection(assignment) {
                 violations.push(format!("in generation {generation} {partition} is {other}'s and {member}'s"));
@@ -291,7 +296,7 @@ impl<'l> Checker<'l> {
     fn check_end(&mut self) {
         for (at, generation, member, partitions) in std::mem::take(&mut self.given_up) {
             let Some(assigned) = self.generations.get(&generation) else { continue };
-            for (other, theirs) in assigned.iter().filter(|(other, _)| **other != member) {
+            for (other, theirs) in assigned.iter().filter(|(other, _)| other.member != member.member) {
                 for partition in theirs.intersection(&partitions) {
                     let what = format!("in generation {generation} {partition} is {other}'s, and {member} still had it");
                     self.violations.push(Violation { rule: Rule::OneOwner, at, what });

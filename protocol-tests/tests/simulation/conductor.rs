@@ -112,8 +112,13 @@ impl World {
             Action::Close { member } => {
                 if let Some(running) = self.running.remove(&member) {
                     running.tell(Command::Close { calm: false });
-                    // It goes on beside what comes next, and may be gone before or after its next life begins.
-                    tokio::spawn(running.ended());
+                    if self.scenario.members[member].is_static {
+                        // Two at a time of one instance id would fence each other.
+                        running.ended().await;
+                    } else {
+                        // It goes on beside what comes next, and may be gone before or after its next life begins.
+                        tokio::spawn(running.ended());
+                    }
                 }
             }
             Action::Crash { member } => {

@@ -57,15 +57,19 @@ pub(crate) fn run(seed: u64, sabotage: Option<Sabotage>) -> Run {
 }
 
 impl Run {
-    /// What a person needs who is to find out why.
-    pub(crate) fn report(&self) -> String {
-        let seed = self.scenario.seed;
-        let file = std::env::temp_dir().join(format!("ottla-simulation-{seed}.txt"));
+    /// Leaves the scenario and the history in the temporary folder, and says where.
+    pub(crate) fn leave_history(&self) -> String {
+        let file = std::env::temp_dir().join(format!("ottla-simulation-{}.txt", self.scenario.seed));
         let all = format!("{:#?}\n\n{}", self.scenario, history::text(&self.entries));
-        let left = match std::fs::write(&file, all) {
+        match std::fs::write(&file, all) {
             Ok(()) => format!("its history is in {}", file.display()),
             Err(error) => format!("its history could not be written to {}: {error}", file.display()),
-        };
+        }
+    }
+
+    /// What a person needs who is to find out why.
+    pub(crate) fn report(&self) -> String {
+        let (seed, left) = (self.scenario.seed, self.leave_history());
         let mut report = format!("seed {seed} breaks {} promises; {left}\n", self.violations.len());
         for violation in self.violations.iter().take(SHOWN_VIOLATIONS) {
             writeln!(report, "  {violation}").unwrap();

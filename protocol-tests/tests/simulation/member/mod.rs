@@ -106,10 +106,6 @@ impl Running {
         let _ = self.commands.send(command);
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.task.is_finished()
-    }
-
     /// Waits until its task has ended.
     pub(crate) async fn ended(self) {
         // A panic has been seen by the hook that all panics go through.
