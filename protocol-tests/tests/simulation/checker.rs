@@ -114,7 +114,11 @@ impl<'l> Checker<'l> {
 
     fn look_at(&mut self, event: &Event, automatic: &impl Fn(Name) -> bool) {
         match event {
-            Event::Did { .. } | Event::Failed { .. } | Event::Healed { .. } => {}
+            Event::Did { .. }
+            | Event::Failed { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::Healed { .. } => {}
             Event::Acknowledged { partition, offset, sequence } => {
                 self.acknowledged.insert(*sequence, (partition.clone(), *offset));
             }
@@ -298,7 +302,8 @@ impl<'l> Checker<'l> {
             let Some(assigned) = self.generations.get(&generation) else { continue };
             for (other, theirs) in assigned.iter().filter(|(other, _)| other.member != member.member) {
                 for partition in theirs.intersection(&partitions) {
-                    let what = format!("in generation {generation} {partition} is {other}'s, and {member} still had it");
+                    let what =
+                        format!("in generation {generation} {partition} is {other}'s, and {member} still had it");
                     self.violations.push(Violation { rule: Rule::OneOwner, at, what });
                 }
             }
