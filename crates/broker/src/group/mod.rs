@@ -342,4 +342,3 @@ impl Group {
         self.actions.push(Action::Write(metadata, Written::Nothing));
     }
 }
-
