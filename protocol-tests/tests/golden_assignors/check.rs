@@ -13,7 +13,7 @@ use crate::case::Case;
 type Partition = (Arc<str>, i32);
 
 /// Checks an assignment in the way that the case allows for, and says which that was.
-pub fn check(line: &Line, case: &Case, assigned: &[MemberAssignment]) -> Result<&'static str, String> {
+pub(crate) fn check(line: &Line, case: &Case, assigned: &[MemberAssignment]) -> Result<&'static str, String> {
     let ours: Vec<Vec<Partition>> = assigned.iter().map(partitions).collect();
     let claims: Vec<BTreeSet<Partition>> = case.members.iter().map(|member| claims(line, member)).collect();
     check_valid(line, case, &ours, &claims)?;
@@ -131,9 +131,8 @@ fn compare(ours: &[Vec<Partition>], java: &[Vec<Partition>]) -> Result<(), Strin
     match differing.first_key_value() {
         None if ours.len() == java.len() => Ok(()),
         None => Err(format!("{} members, in Java {}", ours.len(), java.len())),
-        Some((member, (ours, java))) => Err(format!(
-            "{} members differ, the first is {member}:\n  ours {ours:?}\n  java {java:?}",
-            differing.len()
-        )),
+        Some((member, (ours, java))) => {
+            Err(format!("{} members differ, the first is {member}:\n  ours {ours:?}\n  java {java:?}", differing.len()))
+        }
     }
 }

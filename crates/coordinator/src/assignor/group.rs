@@ -173,9 +173,10 @@ impl<'a> Group<'a> {
             names
         };
         let mut first_sorted = None;
-        others.iter().map(|member| &member.given.subscription.topics).all(|names| {
-            names == first || sorted(names) == *first_sorted.get_or_insert_with(|| sorted(first))
-        })
+        others
+            .iter()
+            .map(|member| &member.given.subscription.topics)
+            .all(|names| names == first || sorted(names) == *first_sorted.get_or_insert_with(|| sorted(first)))
     }
 
     /// The result in the order in which the members were given, from each member's partitions in this group's order.

@@ -20,7 +20,8 @@ use super::{Claims, Placed};
 pub(super) fn assign(group: &Group<'_>, racks: &Racks, claims: &Claims) -> Placed {
     let mut assignment = Assignment::new(group, racks, claims);
     assignment.keep_claimed();
-    let mut unassigned: Vec<u32> = (0..).zip(&assignment.is_kept).filter(|(_, kept)| !**kept).map(|(id, _)| id).collect();
+    let mut unassigned: Vec<u32> =
+        (0..).zip(&assignment.is_kept).filter(|(_, kept)| !**kept).map(|(id, _)| id).collect();
     if !racks.is_empty() {
         // Those that fewer members stand near to have the first choice.
         unassigned.sort_by_key(|partition| racks.members_near(*partition));
@@ -149,7 +150,8 @@ impl<'a> Assignment<'a> {
         let mut below: VecDeque<u32> = std::mem::take(&mut self.below).into();
         for &partition in unassigned {
             if let Some(member) = below.pop_front() {
-                let queue = if self.give(partition, member) < self.lesser_quota { &mut below } else { &mut self.at_lesser };
+                let queue =
+                    if self.give(partition, member) < self.lesser_quota { &mut below } else { &mut self.at_lesser };
                 queue.push_back(member);
             } else if let Some(member) = self.at_lesser.pop_front() {
                 self.give(partition, member);
