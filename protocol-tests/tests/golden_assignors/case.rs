@@ -12,10 +12,10 @@ use serde_json::Value;
 
 /// A case, its topics also by their place in the record.
 pub(crate) struct Case {
-    pub topics: Topics,
-    pub members: Vec<GroupMember>,
+    pub(crate) topics: Topics,
+    pub(crate) members: Vec<GroupMember>,
     /// Each topic's name and how many partitions it has.
-    pub by_place: Vec<(Arc<str>, i32)>,
+    pub(crate) by_place: Vec<(Arc<str>, i32)>,
 }
 
 impl Case {
