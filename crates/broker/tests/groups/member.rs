@@ -89,12 +89,12 @@ impl Member {
         response
     }
 
-    pub(crate) async fn try_sync(&self, assignments: &[(&str, &'static [u8])]) -> SyncGroupResponse {
+    pub(crate) fn sync_request(&self, assignments: &[(&str, &'static [u8])]) -> SyncGroupRequest {
         let assignment = |(member_id, assignment): &(&str, &'static [u8])| SyncGroupRequestAssignment {
             member_id: (*member_id).to_owned(),
             assignment: Bytes::from_static(assignment),
         };
-        let request = SyncGroupRequest {
+        SyncGroupRequest {
             group_id: GROUP.to_owned(),
             generation_id: self.generation_id,
             member_id: self.member_id.clone(),
@@ -102,8 +102,12 @@ impl Member {
             protocol_type: Some("consumer".to_owned()),
             protocol_name: Some(self.protocols[0].to_owned()),
             assignments: assignments.iter().map(assignment).collect(),
-        };
-        self.connection.request(&request).await.unwrap()
+        }
+    }
+
+    /// Asks for the assignment once, whatever the answer.
+    pub(crate) async fn try_sync(&self, assignments: &[(&str, &'static [u8])]) -> SyncGroupResponse {
+        self.connection.request(&self.sync_request(assignments)).await.unwrap()
     }
 
     /// Asks for the assignment, which has to be given.
@@ -146,12 +150,11 @@ pub(crate) async fn two_members(cluster: &EmbeddedCluster) -> (Member, Member) {
     assert_eq!(second.try_join().await.error_code, ErrorCode::MemberIdRequired);
     let (of_first, of_second) = tokio::join!(first.join(), second.join());
     assert_eq!(of_first.leader, of_second.leader);
-    let (mut leader, mut other) = if of_first.leader == first.member_id { (first, second) } else { (second, first) };
+    let (leader, other) = if of_first.leader == first.member_id { (first, second) } else { (second, first) };
     let given = [(leader.member_id.clone(), &b"one"[..]), (other.member_id.clone(), &b"two"[..])];
     let given = given.each_ref().map(|(member_id, given)| (member_id.as_str(), *given));
     let (of_leader, of_other) = tokio::join!(leader.sync(&given), other.sync(&[]));
     assert_eq!((&of_leader[..], &of_other[..]), (&b"one"[..], &b"two"[..]));
-    (leader.generation_id, other.generation_id) = (of_first.generation_id, of_second.generation_id);
     (leader, other)
 }
 
