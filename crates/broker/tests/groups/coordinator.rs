@@ -10,7 +10,9 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, NodeId, TopicId};
 use tokio::time::sleep;
 
-use crate::member::{GROUP, Member, SESSION_TIMEOUT, TOPIC, connect, connect_to_coordinator, in_memory, two_members};
+use crate::member::{
+    GROUP, Member, SESSION_TIMEOUT, TOPIC, connect, connect_to_coordinator, in_memory, just_under, two_members,
+};
 use crate::offsets::{commit, committed, fetch, fetched};
 
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -82,7 +84,7 @@ async fn members_and_offsets_outlive_a_move_and_sessions_begin_anew() {
     let (mut leader, mut other) = two_members(&cluster).await;
     let of_nobody = commit(topic, 0, 7);
     let of_member = ottla_wire::messages::OffsetCommitRequest {
-        member_id: leader.member_id.clone(),
+        member_id: leader.id.clone(),
         generation_id_or_member_epoch: leader.generation_id.0,
         ..of_nobody
     };
@@ -98,7 +100,7 @@ async fn members_and_offsets_outlive_a_move_and_sessions_begin_anew() {
     for member in [&mut leader, &mut other] {
         member.connection = connect_to_coordinator(&cluster).await;
     }
-    sleep(SESSION_TIMEOUT - Duration::from_millis(1)).await;
+    sleep(just_under(SESSION_TIMEOUT)).await;
     assert_eq!((leader.heartbeat().await, other.heartbeat().await), (ErrorCode::None, ErrorCode::None));
     assert_eq!(other.sync(&[]).await, b"two"[..]);
     assert_eq!(fetched(&leader.connection, &fetch(topic, 0)).await.committed_offset, 7);
@@ -108,16 +110,16 @@ async fn members_and_offsets_outlive_a_move_and_sessions_begin_anew() {
 async fn whoever_is_joining_during_a_move_is_told_and_joins_at_the_new_coordinator() {
     let (cluster, _) = three_nodes().await;
     let (mut leader, other) = two_members(&cluster).await;
-    let joining = leader.connection.send(&leader.join_request(), Duration::from_secs(600));
+    let joining = leader.connection.send(&leader.join_request(), Duration::from_mins(10));
     while cluster.describe_group(GROUP).await.unwrap().state != GroupState::PreparingRebalance {
         tokio::task::yield_now().await;
     }
     cluster.stop_node(cluster.coordinator(GROUP).await.unwrap()).await.unwrap();
     let answer = joining.await.unwrap();
-    assert_eq!((answer.error_code, &answer.member_id), (ErrorCode::NotCoordinator, &leader.member_id));
+    assert_eq!((answer.error_code, &answer.member_id), (ErrorCode::NotCoordinator, &leader.id));
     leader.connection = connect_to_coordinator(&cluster).await;
     assert_eq!(cluster.describe_group(GROUP).await.unwrap().state, GroupState::Stable, "as it was written last");
-    let rejoins = leader.connection.send(&leader.join_request(), Duration::from_secs(600));
+    let rejoins = leader.connection.send(&leader.join_request(), Duration::from_mins(10));
     sleep(SESSION_TIMEOUT).await;
     let joined = rejoins.await.unwrap();
     assert_eq!((joined.error_code, joined.members.len()), (ErrorCode::None, 1), "the other was not heard of");
@@ -151,7 +153,7 @@ async fn what_was_not_replicated_dies_with_the_coordinator() {
     let topic = cluster.create_topic(TOPIC, 1, 3).await.unwrap();
     let connection = connect_to_coordinator(&cluster).await;
     assert_eq!(committed(&connection, &commit(topic, 0, 7)).await, ErrorCode::None);
-    let pending = connection.send(&commit(topic, 0, 8), Duration::from_secs(60));
+    let pending = connection.send(&commit(topic, 0, 8), Duration::from_mins(1));
     let coordinator = cluster.coordinator(GROUP).await.unwrap();
     while cluster.faults().requests(coordinator, ottla_wire::ApiKey::OffsetCommit) < 2 {
         tokio::task::yield_now().await;
@@ -176,7 +178,7 @@ async fn until_the_death_of_a_coordinator_is_noticed_there_is_none_but_it() {
     let found = connection.request(&find(&[GROUP])).await.unwrap().coordinators.remove(0);
     assert_ne!(found.node_id, coordinator);
     let members = cluster.describe_group(GROUP).await.unwrap().members;
-    assert!(members.iter().any(|member| member.member_id == leader.member_id));
+    assert!(members.iter().any(|member| member.member_id == leader.id));
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +199,7 @@ async fn a_coordinator_that_reads_its_log_asks_for_patience() {
     assert_eq!(committed(&leader.connection, &commit(topic, 0, 1)).await, loading);
     let response = leader.connection.request(&fetch(topic, 0)).await.unwrap();
     assert_eq!(response.groups[0].error_code, loading);
-    sleep(time + SESSION_TIMEOUT - Duration::from_millis(1)).await;
+    sleep(just_under(time + SESSION_TIMEOUT)).await;
     assert_eq!(leader.heartbeat().await, ErrorCode::None);
     assert_eq!(cluster.describe_group(GROUP).await.unwrap().members.len(), 2);
     drop(other);

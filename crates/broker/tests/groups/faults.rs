@@ -40,7 +40,7 @@ async fn a_code_takes_the_place_of_handling_or_of_the_answer() {
     assert_eq!(member.heartbeat().await, CODE);
     let request = LeaveGroupRequest {
         group_id: GROUP.to_owned(),
-        members: vec![MemberIdentity { member_id: member.member_id.clone(), ..Default::default() }],
+        members: vec![MemberIdentity { member_id: member.id.clone(), ..Default::default() }],
         ..Default::default()
     };
     for (after, state) in [(false, GroupState::Stable), (true, GroupState::Empty)] {

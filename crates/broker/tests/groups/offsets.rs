@@ -115,7 +115,7 @@ async fn members_commit_for_their_generation_and_nobody_else_while_there_are_mem
     let mut member = Member::new(&cluster).await;
     member.join_alone().await;
     let of_member = OffsetCommitRequest {
-        member_id: member.member_id.clone(),
+        member_id: member.id.clone(),
         generation_id_or_member_epoch: member.generation_id.0,
         ..commit(topic, 0, 1)
     };
@@ -174,7 +174,7 @@ async fn a_commit_is_answered_when_it_is_replicated_and_read_as_stable_only_then
     let topic = cluster.create_topic(TOPIC, 1, 3).await.unwrap();
     let (commits, reads) = (connect_to_coordinator(&cluster).await, connect_to_coordinator(&cluster).await);
     let asked = Instant::now();
-    let pending = commits.send(&commit(topic, 0, 42), Duration::from_secs(60));
+    let pending = commits.send(&commit(topic, 0, 42), Duration::from_mins(1));
     let id = cluster.coordinator(GROUP).await.unwrap();
     while cluster.faults().requests(id, ApiKey::OffsetCommit) == 0 {
         tokio::task::yield_now().await;

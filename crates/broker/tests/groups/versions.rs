@@ -60,7 +60,7 @@ async fn join_group() {
                 (-1, name_of_none),
                 "version {version}"
             );
-            member.member_id.clone_from(&first.member_id);
+            member.id.clone_from(&first.member_id);
         } else {
             assert_eq!(first.error_code, ErrorCode::None, "version {version}");
         }
@@ -70,7 +70,7 @@ async fn join_group() {
         assert_eq!(joined.protocol_name.as_deref(), Some("range"), "version {version}");
         assert_eq!((&joined.leader, joined.members.len()), (&joined.member_id, 1), "version {version}");
 
-        member.member_id = joined.member_id;
+        member.id = joined.member_id;
         member.connection = connect(&cluster, other).await;
         let refused = member.connection.request(&member.join_request()).await.unwrap();
         assert_eq!(refused.error_code, ErrorCode::NotCoordinator, "version {version}");
@@ -88,9 +88,9 @@ async fn join_group_of_a_static_leader_that_comes_back() {
         let joined = returned.join().await;
         assert_eq!(joined.generation_id, former.generation_id, "version {version}");
         if version >= 9 {
-            assert!(joined.skip_assignment && joined.members.len() == 1 && joined.leader == returned.member_id);
+            assert!(joined.skip_assignment && joined.members.len() == 1 && joined.leader == returned.id);
         } else {
-            assert!(joined.members.is_empty() && joined.leader == former.member_id, "version {version}");
+            assert!(joined.members.is_empty() && joined.leader == former.id, "version {version}");
         }
     }
 }
@@ -110,7 +110,7 @@ async fn sync_group() {
         assert_eq!(response.protocol_name.as_deref(), (version >= 5).then_some("range"), "version {version}");
         let unspoken = SyncGroupRequest {
             group_id: GROUP.to_owned(),
-            member_id: member.member_id.clone(),
+            member_id: member.id.clone(),
             generation_id: member.generation_id,
             ..Default::default()
         };
@@ -152,10 +152,10 @@ async fn leave_group() {
             LeaveGroupRequest { group_id, members, ..Default::default() }
         };
         let elsewhere = connect(&cluster, other).await;
-        let response = elsewhere.request(&request(member.member_id.clone())).await.unwrap();
+        let response = elsewhere.request(&request(member.id.clone())).await.unwrap();
         assert_eq!((response.error_code, response.members.len()), (ErrorCode::NotCoordinator, 0), "version {version}");
         for code in [ErrorCode::None, ErrorCode::UnknownMemberId] {
-            let response = member.connection.request(&request(member.member_id.clone())).await.unwrap();
+            let response = member.connection.request(&request(member.id.clone())).await.unwrap();
             let codes = (response.error_code, response.members.first().map(|member| member.error_code));
             let expected = if version < 3 { (code, None) } else { (ErrorCode::None, Some(code)) };
             assert_eq!(codes, expected, "version {version}");
@@ -205,16 +205,12 @@ async fn offset_fetch() {
         };
         let ask = async |node, request: &OffsetFetchRequest| {
             let response = connect(&cluster, node).await.request(request).await.unwrap();
-            match response.groups.into_iter().next() {
-                Some(group) => {
-                    let topics = group.topics.into_iter().next();
-                    (group.error_code, topics.map(|topic| topic.partitions).unwrap_or_default())
-                }
-                None => {
-                    let topics = response.topics.into_iter().next();
-                    (response.error_code, topics.map(|topic| topic.partitions).unwrap_or_default())
-                }
+            if let Some(group) = response.groups.into_iter().next() {
+                let topic = group.topics.into_iter().next();
+                return (group.error_code, topic.map(|topic| topic.partitions).unwrap_or_default());
             }
+            let topic = response.topics.into_iter().next();
+            (response.error_code, topic.map(|topic| topic.partitions).unwrap_or_default())
         };
         let (code, partitions) = ask(coordinator, &some).await;
         assert_eq!(code, ErrorCode::None, "version {version}");

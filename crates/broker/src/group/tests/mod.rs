@@ -17,7 +17,7 @@ use super::{
 };
 
 const SESSION: Duration = Duration::from_secs(10);
-const REBALANCE: Duration = Duration::from_secs(60);
+const REBALANCE: Duration = Duration::from_mins(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// A group, and what it has answered.
@@ -206,4 +206,9 @@ fn protocols(names: &[&str]) -> Vec<JoinGroupRequestProtocol> {
         metadata: Bytes::from_static(b"subscription"),
     };
     names.iter().map(protocol).collect()
+}
+
+/// A millisecond less.
+fn just_under(time: Duration) -> Duration {
+    time.saturating_sub(MILLISECOND)
 }

@@ -35,7 +35,7 @@ fn a_client_that_cannot_skip_the_assignment_is_not_told_that_it_leads() {
     let mut fixture = with_static_leader();
     let join = fixture.request("");
     let (instance_id, new_member_id) = (Some("instance".to_owned()), "new".to_owned());
-    let joined = fixture.handle_join(Join { instance_id, new_member_id, can_skip_assignment: false, ..join });
+    let joined = fixture.handle_join(Join { new_member_id, instance_id, can_skip_assignment: false, ..join });
     let answer = fixture.joined(joined);
     assert_eq!((answer.member_id.as_str(), answer.leader.as_str()), ("new", "old"));
     assert!(!answer.skip_assignment && answer.members.is_empty());
@@ -96,7 +96,7 @@ fn a_return_that_changes_the_protocol_has_all_rejoin() {
     fixture.sync("old");
     let join = fixture.request("");
     let (new_member_id, protocols) = ("new".to_owned(), protocols(&["sticky", "range"]));
-    let joined = fixture.handle_join(Join { instance_id, new_member_id, protocols, ..join });
+    let joined = fixture.handle_join(Join { new_member_id, instance_id, protocols, ..join });
     let answer = fixture.joined(joined);
     assert_eq!((answer.generation_id.0, answer.protocol_name.as_deref()), (2, Some("sticky")));
 }
@@ -138,7 +138,7 @@ fn a_static_member_is_in_the_next_generation_without_rejoining_until_its_session
     let third = fixture.join_new("third");
     let other = fixture.rejoin("other");
     for _ in 0..6 {
-        fixture.pass(REBALANCE / 6 - MILLISECOND);
+        fixture.pass(just_under(REBALANCE / 6));
         let generation_id = fixture.group.generation_id;
         let beat = fixture.group.handle_heartbeat(fixture.now, "old", Some("instance"), generation_id);
         assert_eq!(beat, Err(ErrorCode::RebalanceInProgress));

@@ -7,7 +7,7 @@ const NEW_MEMBER_JOIN: Duration = Duration::from_mins(5);
 #[test]
 fn a_session_ends_without_heartbeats_and_not_before() {
     let mut fixture = Fixture::stable(&["leader", "other"]);
-    fixture.pass(SESSION - MILLISECOND);
+    fixture.pass(just_under(SESSION));
     assert_eq!(fixture.heartbeat("leader"), ErrorCode::None);
     assert_eq!(fixture.member_ids(), ["leader", "other"]);
     fixture.pass(MILLISECOND);
@@ -20,9 +20,9 @@ fn a_session_ends_without_heartbeats_and_not_before() {
 #[test]
 fn commits_keep_a_session_alive() {
     let mut fixture = Fixture::stable(&["a"]);
-    fixture.pass(SESSION - MILLISECOND);
+    fixture.pass(just_under(SESSION));
     assert_eq!(fixture.commit("a", 1), ErrorCode::None);
-    fixture.pass(SESSION - MILLISECOND);
+    fixture.pass(just_under(SESSION));
     assert_eq!(fixture.member_ids(), ["a"]);
     fixture.pass(MILLISECOND);
     assert_eq!((fixture.member_ids(), fixture.group.state()), (Vec::new(), GroupState::Empty));
@@ -33,7 +33,7 @@ fn whoever_waits_need_not_be_heard_of() {
     let mut fixture = Fixture::stable(&["leader", "other"]);
     let joined = fixture.rejoin("leader");
     for _ in 0..5 {
-        fixture.pass(SESSION - MILLISECOND);
+        fixture.pass(just_under(SESSION));
         assert_eq!(fixture.heartbeat("other"), ErrorCode::RebalanceInProgress);
     }
     assert!(fixture.waits(joined));
@@ -41,7 +41,7 @@ fn whoever_waits_need_not_be_heard_of() {
     assert_eq!(fixture.joined(joined).generation_id.0, 2);
     let synced = fixture.sync("other");
     for _ in 0..5 {
-        fixture.pass(SESSION - MILLISECOND);
+        fixture.pass(just_under(SESSION));
         assert_eq!(fixture.heartbeat("leader"), ErrorCode::None);
     }
     assert!(fixture.waits(synced));
@@ -53,7 +53,7 @@ fn those_who_do_not_rejoin_in_time_are_removed() {
     let new = fixture.join_new("new");
     let joined = fixture.rejoin("other");
     for _ in 0..6 {
-        fixture.pass(REBALANCE / 6 - MILLISECOND);
+        fixture.pass(just_under(REBALANCE / 6));
         assert_eq!(fixture.heartbeat("leader"), ErrorCode::RebalanceInProgress);
     }
     fixture.pass(5 * MILLISECOND);
@@ -70,7 +70,7 @@ fn those_who_do_not_ask_for_their_assignment_in_time_are_removed() {
     let mut fixture = Fixture::completing(&["leader", "other"]);
     fixture.sync("leader");
     for _ in 0..6 {
-        fixture.pass(REBALANCE / 6 - MILLISECOND);
+        fixture.pass(just_under(REBALANCE / 6));
         assert_eq!(fixture.heartbeat("leader"), ErrorCode::None);
         assert_eq!(fixture.heartbeat("other"), ErrorCode::None);
     }
@@ -97,7 +97,7 @@ fn when_all_have_asked_for_their_assignment_nothing_is_due_but_sessions() {
     let mut fixture = Fixture::stable(&["leader", "other"]);
     assert_eq!(fixture.group.next_deadline(), Some(fixture.now + SESSION));
     for _ in 0..20 {
-        fixture.pass(SESSION - MILLISECOND);
+        fixture.pass(just_under(SESSION));
         assert_eq!((fixture.heartbeat("leader"), fixture.heartbeat("other")), (ErrorCode::None, ErrorCode::None));
     }
     assert_eq!(fixture.group.state(), GroupState::Stable);
@@ -114,7 +114,7 @@ fn a_new_member_that_is_never_answered_is_removed_in_the_end() {
     let new = fixture.join_new("new");
     let mut left = NEW_MEMBER_JOIN;
     while left > MILLISECOND {
-        let step = (SESSION - MILLISECOND).min(left - MILLISECOND);
+        let step = just_under(SESSION).min(just_under(left));
         fixture.pass(step);
         fixture.heartbeat("leader");
         left -= step;
@@ -132,7 +132,7 @@ fn an_id_that_nobody_comes_back_with_is_forgotten_after_a_session() {
     let join = fixture.request("");
     fixture.handle_join(Join { new_member_id: "b".to_owned(), requires_known_member_id: true, ..join });
     let joined = fixture.rejoin("a");
-    fixture.pass(SESSION - MILLISECOND);
+    fixture.pass(just_under(SESSION));
     assert!(fixture.waits(joined));
     fixture.pass(MILLISECOND);
     assert_eq!(fixture.joined(joined).generation_id.0, 2);
@@ -146,11 +146,11 @@ fn an_empty_group_waits_for_more_and_longer_while_they_come() {
     let limits = GroupLimits { initial_rebalance_delay: delay, max_size: 10 };
     let mut fixture = Fixture::with(limits);
     let first = fixture.join_new("first");
-    fixture.pass(delay - MILLISECOND);
+    fixture.pass(just_under(delay));
     let second = fixture.join_new("second");
     fixture.pass(MILLISECOND);
     assert!(fixture.waits(first), "somebody came, so others may");
-    fixture.pass(delay - MILLISECOND);
+    fixture.pass(just_under(delay));
     assert!(fixture.waits(first) && fixture.waits(second));
     fixture.pass(MILLISECOND);
     assert_eq!((fixture.joined(first).generation_id.0, fixture.joined(second).generation_id.0), (1, 1));
@@ -183,7 +183,7 @@ fn a_group_that_nobody_rejoins_waits_for_sessions_to_end() {
     let left = fixture.group.handle_leave(fixture.now, &[Leave { member_id: "a".to_owned(), instance_id: None }]);
     assert_eq!(left, Ok(vec![ErrorCode::None]));
     for _ in 0..20 {
-        fixture.pass(SESSION - MILLISECOND);
+        fixture.pass(just_under(SESSION));
         assert_eq!(fixture.heartbeat("b"), ErrorCode::RebalanceInProgress);
     }
     assert_eq!((fixture.group.state(), fixture.group.generation_id), (GroupState::PreparingRebalance, 1));
