@@ -342,3 +342,6 @@ impl Group {
         self.actions.push(Action::Write(metadata, Written::Nothing));
     }
 }
+
+#[cfg(test)]
+mod tests;

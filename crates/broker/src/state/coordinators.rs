@@ -351,7 +351,10 @@ impl ClusterState {
     fn complete_writes(&mut self, key: PartitionKey, now: Now) {
         let Some(high_watermark) = self.partition(key).map(super::Partition::high_watermark) else { return };
         while let Some(shard) = self.coordinators.shards.get_mut(&key) {
-            let Some(write) = shard.unreplicated.pop_front_if(|write| write.required <= high_watermark) else { break };
+            if shard.unreplicated.front().is_none_or(|write| write.required > high_watermark) {
+                break;
+            }
+            let Some(write) = shard.unreplicated.pop_front() else { break };
             match write.change {
                 Change::Offsets(offsets) => {
                     let committed = shard.offsets.entry(Arc::clone(&write.group)).or_default();
