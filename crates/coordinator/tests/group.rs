@@ -1,0 +1,8 @@
+//! Members of a group over the embedded cluster, in memory and with paused time.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+#[path = "group/member.rs"]
+mod member;
+#[path = "group/membership.rs"]
+mod membership;
