@@ -154,7 +154,7 @@ impl Member {
                 let gives_up = self.assignment.iter().any(|owned| !assigned.partitions.contains(owned));
                 self.assignment.clone_from(&assigned.partitions);
                 self.assigned.push(assigned);
-                if gives_up {
+                if gives_up && self.handle().rebalance_protocol() == RebalanceProtocol::Cooperative {
                     self.handle().rejoin("gave up partitions");
                 }
             }
@@ -177,7 +177,10 @@ impl Member {
 /// Until all partitions are shared among all members, of one generation.
 pub(crate) async fn settle(members: &mut [Member]) {
     let is_settled = |members: &[Member]| {
-        let generation = |member: &Member| member.handle().membership().map(|member| member.generation_id);
+        let generation = |member: &Member| {
+            let told = member.assigned.last()?.generation_id;
+            member.handle().membership().map(|known| known.generation_id).filter(|known| *known == told)
+        };
         let first = members.first().and_then(generation);
         let count: usize = members.iter().map(|member| member.assignment.len()).sum();
         first.is_some() && count == 6 && members.iter().all(|member| generation(member) == first)

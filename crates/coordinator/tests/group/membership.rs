@@ -229,6 +229,7 @@ async fn one_that_leaves_can_come_back_with_another_subscription() {
     assert!(member.handle().membership().is_none() && !member.handle().is_joining());
     member.handle().join(Vec::new());
     assert!(!member.handle().is_joining(), "there is nothing to join with");
+    member.assignment.clear();
     member.handle().subscribe(topics(&["other"]));
     member.handle().join(Vec::new());
     member.poll_until_assigned(2).await;
