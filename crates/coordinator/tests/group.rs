@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+#[path = "group/cancellation.rs"]
+mod cancellation;
+#[path = "group/committed.rs"]
+mod committed;
+#[path = "group/faults.rs"]
+mod faults;
 #[path = "group/member.rs"]
 mod member;
 #[path = "group/membership.rs"]
