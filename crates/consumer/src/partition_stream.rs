@@ -110,6 +110,8 @@ impl PartitionStreams {
                 () = sleep_until(late_at.filter(|late_at| *late_at > Instant::now())) => {}
                 polled = self.consumer.poll(LONGEST_WAIT) => match polled {
                     Ok(batches) => {
+                        // Within one poll partitions are assigned and their first records come.
+                        self.open();
                         for batch in batches {
                             shared.channels.pass_on(&shared, batch);
                         }

@@ -1,0 +1,1 @@
+//! Small histories, each of which breaks one rule, or none.

@@ -1,0 +1,197 @@
+//! A connector that lets everything pass, and reads along what a member commits and what it is answered.
+//!
+//! So the checker knows of every commit that leaves a client, at the moment it does, however short it stands at the broker.
+//! Of the rest only lengths are looked at.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use ottla::{Address, Connector, ErrorCode, TopicId, TopicPartition};
+use ottla_connection::{BoxedStream, ConnectFuture};
+use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
+use ottla_wire::{ApiKey, Message, Reader, RequestHeader, decode_response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::history::{Event, History, Name};
+
+/// Names of topics by their ids, as commits may name only these.
+pub(crate) type TopicNames = Arc<BTreeMap<TopicId, Arc<str>>>;
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub(crate) struct Tap {
+    pub(crate) inner: Arc<dyn Connector>,
+    pub(crate) member: Name,
+    pub(crate) history: History,
+    pub(crate) names: TopicNames,
+}
+
+impl Connector for Tap {
+    fn connect<'a>(&'a self, address: &'a Address) -> ConnectFuture<'a> {
+        Box::pin(async move {
+            let inner = self.inner.connect(address).await?;
+            let stream = TappedStream {
+                inner,
+                tap: self.clone(),
+                requests: Scanner::new(REQUEST_HEADER),
+                responses: Scanner::new(RESPONSE_HEADER),
+                unanswered: BTreeMap::new(),
+            };
+            Ok(Box::new(stream) as BoxedStream)
+        })
+    }
+}
+
+/// The length, then API, version and correlation id.
+const REQUEST_HEADER: usize = 12;
+/// The length, then the correlation id.
+const RESPONSE_HEADER: usize = 8;
+
+struct TappedStream {
+    inner: BoxedStream,
+    tap: Tap,
+    requests: Scanner,
+    responses: Scanner,
+    /// Commits by their correlation ids.
+    unanswered: BTreeMap<i32, Asked>,
+}
+
+/// A commit: the version it was asked in, and what it says.
+struct Asked {
+    version: i16,
+    offsets: Vec<(TopicPartition, i64)>,
+}
+
+impl TappedStream {
+    fn sent(&mut self, frame: Bytes) {
+        let mut reader = Reader::new(frame);
+        let mut fixed = reader.clone();
+        let version = RequestHeader::read_fixed(&mut fixed).unwrap().api_version;
+        let header = RequestHeader::read(&mut reader, OffsetCommitRequest::encoding(version).flexible).unwrap();
+        let request = OffsetCommitRequest::decode(&mut reader, version).unwrap();
+        let mut offsets = Vec::new();
+        for topic in request.topics {
+            let name = self.tap.name(&topic.name, topic.topic_id);
+            for partition in topic.partitions {
+                let of = TopicPartition::new(Arc::clone(&name), partition.partition_index);
+                offsets.push((of, partition.committed_offset));
+            }
+        }
+        for (partition, offset) in offsets.iter().cloned() {
+            let member = self.tap.member;
+            self.tap.history.record(Event::CommitSent { member, partition, offset });
+        }
+        self.unanswered.insert(header.correlation_id, Asked { version, offsets });
+    }
+
+    fn received(&mut self, frame: Bytes) {
+        let correlation_id = i32::from_be_bytes(frame[..4].try_into().unwrap());
+        let Some(Asked { version, offsets }) = self.unanswered.remove(&correlation_id) else { return };
+        let (_, response) = decode_response::<OffsetCommitResponse>(frame, version).unwrap();
+        for topic in response.topics {
+            let name = self.tap.name(&topic.name, topic.topic_id);
+            for answered in topic.partitions {
+                let of = TopicPartition::new(Arc::clone(&name), answered.partition_index);
+                let asked = offsets.iter().find(|(partition, _)| *partition == of);
+                if let (ErrorCode::None, Some((partition, offset))) = (answered.error_code, asked.cloned()) {
+                    let member = self.tap.member;
+                    self.tap.history.record(Event::CommitAcknowledged { member, partition, offset });
+                }
+            }
+        }
+    }
+}
+
+impl Tap {
+    fn name(&self, name: &str, id: TopicId) -> Arc<str> {
+        if name.is_empty() { Arc::clone(&self.names[&id]) } else { name.into() }
+    }
+}
+
+/// Finds frames in a stream of bytes, and keeps those that are wanted.
+struct Scanner {
+    header: usize,
+    kept: Vec<u8>,
+    /// The length of the frame that is kept, with its prefix, once it is known.
+    wanted: Option<usize>,
+    /// How much is left of one that is not.
+    to_skip: usize,
+}
+
+impl Scanner {
+    fn new(header: usize) -> Self {
+        Self { header, kept: Vec::new(), wanted: None, to_skip: 0 }
+    }
+
+    /// The wanted frames, without their lengths, that these bytes complete.
+    fn feed(&mut self, mut bytes: &[u8], wants: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        while !bytes.is_empty() {
+            let skipped = self.to_skip.min(bytes.len());
+            self.to_skip -= skipped;
+            bytes = &bytes[skipped..];
+            let missing = self.wanted.unwrap_or(self.header) - self.kept.len();
+            let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
+            self.kept.extend_from_slice(taken);
+            bytes = rest;
+            if self.wanted.is_none() && self.kept.len() == self.header {
+                let length = 4 + u32::from_be_bytes(self.kept[..4].try_into().unwrap()) as usize;
+                if wants(&self.kept[4..]) {
+                    self.wanted = Some(length);
+                } else {
+                    self.to_skip = length - self.header;
+                    self.kept.clear();
+                }
+            }
+            if self.wanted == Some(self.kept.len()) {
+                frames.push(Bytes::from(std::mem::take(&mut self.kept)).slice(4..));
+                self.wanted = None;
+            }
+        }
+        frames
+    }
+}
+
+impl AsyncWrite for TappedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = &written {
+            let is_commit = |header: &[u8]| header[..2] == ApiKey::OffsetCommit.number().to_be_bytes();
+            for frame in self.requests.feed(&bytes[..*written], is_commit) {
+                self.sent(frame);
+            }
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for TappedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(context, buffer);
+        let this = &mut *self;
+        let unanswered = &this.unanswered;
+        let is_answer =
+            |header: &[u8]| unanswered.contains_key(&i32::from_be_bytes(header[..4].try_into().unwrap()));
+        for frame in this.responses.feed(&buffer.filled()[before..], is_answer) {
+            this.received(frame);
+        }
+        read
+    }
+}
