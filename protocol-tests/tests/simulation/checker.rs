@@ -298,7 +298,8 @@ impl<'l> Checker<'l> {
             let Some(assigned) = self.generations.get(&generation) else { continue };
             for (other, theirs) in assigned.iter().filter(|(other, _)| other.member != member.member) {
                 for partition in theirs.intersection(&partitions) {
-                    let what = format!("in generation {generation} {partition} is {other}'s, and {member} still had it");
+                    let what =
+                        format!("in generation {generation} {partition} is {other}'s, and {member} still had it");
                     self.violations.push(Violation { rule: Rule::OneOwner, at, what });
                 }
             }

@@ -302,7 +302,8 @@ impl World {
     }
 
     fn unprocessed(&self, logs: &Logs) -> usize {
-        let offsets = |(partition, log): (&TopicPartition, &Vec<_>)| (partition.clone(), (0..log.len() as i64).collect());
+        let offsets =
+            |(partition, log): (&TopicPartition, &Vec<_>)| (partition.clone(), (0..log.len() as i64).collect());
         let mut left: BTreeMap<TopicPartition, BTreeSet<i64>> = logs.iter().map(offsets).collect();
         self.history.with(|entries| {
             for entry in entries {

@@ -122,30 +122,70 @@ impl Application {
 /// Something that happens to the cluster or to a member.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Start { member: usize },
-    Close { member: usize },
+    Start {
+        member: usize,
+    },
+    Close {
+        member: usize,
+    },
     /// Its task and its sockets go, and nobody is told.
-    Crash { member: usize },
+    Crash {
+        member: usize,
+    },
     /// Its application does nothing for so long.
-    Slow { member: usize, lasting: Duration },
-    Subscribe { member: usize, topics: BTreeSet<&'static str> },
+    Slow {
+        member: usize,
+        lasting: Duration,
+    },
+    Subscribe {
+        member: usize,
+        topics: BTreeSet<&'static str>,
+    },
     /// It unsubscribes, and subscribes again.
-    Resubscribe { member: usize },
+    Resubscribe {
+        member: usize,
+    },
     /// It goes back to an earlier offset of one of its partitions.
-    SeekBack { member: usize },
+    SeekBack {
+        member: usize,
+    },
     /// It asks for a rebalance.
-    EnforceRebalance { member: usize },
-    MoveCoordinator { to: NodeId },
-    MoveLeader { topic: &'static str, partition: i32, to: NodeId },
-    Stop { node: NodeId },
-    Kill { node: NodeId, loss: Loss },
-    StartNode { node: NodeId },
+    EnforceRebalance {
+        member: usize,
+    },
+    MoveCoordinator {
+        to: NodeId,
+    },
+    MoveLeader {
+        topic: &'static str,
+        partition: i32,
+        to: NodeId,
+    },
+    Stop {
+        node: NodeId,
+    },
+    Kill {
+        node: NodeId,
+        loss: Loss,
+    },
+    StartNode {
+        node: NodeId,
+    },
     /// Resets the connections to a node.
-    Cut { node: NodeId },
+    Cut {
+        node: NodeId,
+    },
     /// Connections to a node lose their other end, and never learn it.
-    HalfOpen { node: NodeId },
-    Inject { fault: Fault },
-    AddPartitions { topic: &'static str, count: i32 },
+    HalfOpen {
+        node: NodeId,
+    },
+    Inject {
+        fault: Fault,
+    },
+    AddPartitions {
+        topic: &'static str,
+        count: i32,
+    },
 }
 
 impl Scenario {

@@ -187,8 +187,7 @@ impl AsyncRead for TappedStream {
         let read = Pin::new(&mut self.inner).poll_read(context, buffer);
         let this = &mut *self;
         let unanswered = &this.unanswered;
-        let is_answer =
-            |header: &[u8]| unanswered.contains_key(&i32::from_be_bytes(header[..4].try_into().unwrap()));
+        let is_answer = |header: &[u8]| unanswered.contains_key(&i32::from_be_bytes(header[..4].try_into().unwrap()));
         for frame in this.responses.feed(&buffer.filled()[before..], is_answer) {
             this.received(frame);
         }

@@ -57,7 +57,12 @@ async fn write(
         }
         for _ in 0..random.u32(1..5) {
             sequence += 1;
-            under_way.spawn(send(producer.clone(), history.clone(), record(partitions, sequence, &mut random), sequence));
+            under_way.spawn(send(
+                producer.clone(),
+                history.clone(),
+                record(partitions, sequence, &mut random),
+                sequence,
+            ));
         }
     }
     while under_way.join_next().await.is_some() {}

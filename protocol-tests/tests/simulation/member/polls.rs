@@ -126,9 +126,7 @@ impl Application<'_> {
                     let _ = drop_after(self.random.u32(0..5), self.consumer.unsubscribe()).await;
                 }
                 let unsubscribing = self.consumer.unsubscribe();
-                if let Some(Err(error)) =
-                    member.within(member.revocation_limit(), "unsubscribe", unsubscribing).await
-                {
+                if let Some(Err(error)) = member.within(member.revocation_limit(), "unsubscribe", unsubscribing).await {
                     member.failed("unsubscribe", &error);
                 }
                 member.subscribe(&self.consumer, &topics);

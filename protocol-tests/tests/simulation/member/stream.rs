@@ -22,7 +22,9 @@ struct Application<'m> {
 
 /// Why a stream is dropped.
 enum Left {
-    Close { calm: bool },
+    Close {
+        calm: bool,
+    },
     Unsubscribe(Command),
     /// To be made anew.
     Idly,
