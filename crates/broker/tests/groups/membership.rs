@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ottla_broker::{Error, GroupState};
 use ottla_wire::messages::{JoinGroupRequest, LeaveGroupRequest, MemberIdentity, SyncGroupRequest};
-use ottla_wire::{ErrorCode, GenerationId};
+use ottla_wire::{ErrorCode, GenerationId, NodeId};
 use tokio::time::{Instant, sleep};
 
 use crate::member::{
@@ -203,4 +203,21 @@ async fn durations_that_no_clock_can_count_are_refused() {
     ] {
         assert!(matches!(builder.start().await, Err(Error::Setting { .. })));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignment_that_is_not_replicated_in_time_is_not_given() {
+    let cluster = in_memory().nodes(3).start().await.unwrap();
+    let coordinator = cluster.coordinator(GROUP).await.unwrap();
+    let mut member = Member::new(&cluster).await;
+    member.join().await;
+    let follower = NodeId((coordinator.0 + 1) % 3);
+    cluster.pause_replication(follower).await.unwrap();
+    let asked = Instant::now();
+    assert_eq!(member.try_sync(&[]).await.error_code, ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(asked.elapsed(), Duration::from_secs(5));
+    assert_eq!(member.heartbeat().await, ErrorCode::RebalanceInProgress);
+    cluster.resume_replication(follower).await.unwrap();
+    member.join_alone().await;
+    assert_eq!(member.generation_id, GenerationId(2));
 }

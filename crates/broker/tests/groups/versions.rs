@@ -231,3 +231,20 @@ async fn offset_fetch() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_listed_is_what_these_tests_ask() {
+    let cluster = in_memory().start().await.unwrap();
+    let connection = connect(&cluster, NodeId(0)).await;
+    for (api, min, max) in [
+        (ApiKey::FindCoordinator, 0, 6),
+        (ApiKey::JoinGroup, 0, 9),
+        (ApiKey::SyncGroup, 0, 5),
+        (ApiKey::Heartbeat, 0, 4),
+        (ApiKey::LeaveGroup, 0, 5),
+        (ApiKey::OffsetCommit, 2, 10),
+        (ApiKey::OffsetFetch, 1, 10),
+    ] {
+        assert_eq!(connection.versions().range(api).map(|range| (range.min, range.max)), Some((min, max)), "{api}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod cells;
 mod joining;
+mod random;
 mod static_members;
 mod times;
 
