@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-all="messages guarded fetch_responses record_batches batch_round_trips consumer_protocol decompression"
+all="messages guarded fetch_responses record_batches batch_round_trips consumer_protocol assignors decompression"
 seconds=${1:-10}
 [ $# -eq 0 ] || shift
 triple=$(rustc -vV | sed -n 's/^host: //p')

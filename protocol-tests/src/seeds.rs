@@ -30,6 +30,7 @@ pub fn all() -> Vec<Seeds> {
         record_batches(),
         batch_round_trips(),
         consumer_protocol(),
+        assignors(),
         decompression(),
     ];
     for seeds in &seeds {
@@ -93,6 +94,22 @@ fn consumer_protocol() -> Seeds {
     let lines = golden::lines("consumer_protocol.jsonl.gz");
     let inputs = lines.iter().map(|line| input(kind(line), &line.bytes("bytes"))).collect();
     Seeds { property: "consumer_protocol", inputs, check }
+}
+
+/// Subscriptions of the vectors, a few at a time as members of one group, for each assignor.
+fn assignors() -> Seeds {
+    use untrusted_bytes::assignors::{check, input};
+
+    let lines = golden::lines("consumer_protocol.jsonl.gz");
+    let subscriptions: Vec<Vec<u8>> = lines
+        .iter()
+        .filter(|line| line.text("type").starts_with("subscription"))
+        .map(|line| line.bytes("bytes"))
+        .collect();
+    let groups = subscriptions.chunks(4).zip(0u8..=u8::MAX);
+    let inputs =
+        groups.flat_map(|(group, counts)| (0..4).map(move |kind| input(kind, counts, group.iter().map(Vec::as_slice))));
+    Seeds { property: "assignors", inputs: inputs.collect(), check }
 }
 
 /// The compressed records of the batch vectors.

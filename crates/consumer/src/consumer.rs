@@ -186,7 +186,11 @@ impl Consumer {
                         ended?;
                         continue;
                     }
-                    () = tokio::time::sleep_until(deadline) => return Ok(Batches::default()),
+                    () = tokio::time::sleep_until(deadline) => {
+                        // What the step waits for may need a turn, and polls without a wait give none.
+                        tokio::task::yield_now().await;
+                        return Ok(Batches::default());
+                    }
                 }
             }
             self.begin_lookup(&shared);

@@ -27,6 +27,8 @@ pub struct PartitionStreams {
     consumer: Consumer,
     /// Streams that were opened and not yet handed out.
     fresh: VecDeque<PartitionStream>,
+    /// What the courses were counted to when it was last seen which partitions are assigned.
+    courses: Option<u64>,
 }
 
 /// The batches of one partition for as long as it is assigned.
@@ -73,7 +75,7 @@ struct ChannelState {
 impl Consumer {
     /// A stream for each partition, instead of polls of all of them.
     pub fn into_partition_streams(self) -> PartitionStreams {
-        PartitionStreams { consumer: self, fresh: VecDeque::new() }
+        PartitionStreams { consumer: self, fresh: VecDeque::new(), courses: None }
     }
 }
 
@@ -96,7 +98,6 @@ impl PartitionStreams {
             if let Some(stream) = self.fresh.pop_front() {
                 return Ok(stream);
             }
-            shared.channels.resume_those_with_room(&shared);
             let late_at = shared.channels.oldest().map(|since| since + shared.timeouts.max_poll_interval);
             if late_at.is_some_and(|late_at| late_at <= Instant::now())
                 && let Some(group) = &shared.group
@@ -105,7 +106,7 @@ impl PartitionStreams {
             }
             tokio::select! {
                 biased; // room first: a partition that is paused for nothing is slow for nothing
-                () = shared.channels.has_room.notified() => {}
+                () = shared.channels.has_room.notified() => shared.channels.resume_those_with_room(&shared),
                 () = sleep_until(late_at.filter(|late_at| *late_at > Instant::now())) => {}
                 polled = self.consumer.poll(LONGEST_WAIT) => match polled {
                     Ok(batches) => {
@@ -146,6 +147,11 @@ impl PartitionStreams {
     /// Opens streams for partitions that are assigned and have none.
     fn open(&mut self) {
         let shared = self.consumer.handle().shared().clone();
+        let courses = Some(shared.state().courses);
+        if self.courses == courses {
+            return;
+        }
+        self.courses = courses;
         let assignment = shared.fetcher.assignment();
         let mut open = shared.channels.open();
         // Those that the application has unassigned itself.

@@ -81,6 +81,7 @@ pub(crate) async fn take_over(
     let start = |partition: &TopicPartition| (!owned.contains(partition)).then_some(StartAt::Committed);
     let assignment = assigned.partitions.iter().map(|partition| (partition.clone(), start(partition)));
     let assign = shared.fetcher.assign(assignment).map_err(Error::from);
+    shared.state().courses += 1;
     let added = assigned.partitions.difference(&owned).cloned().collect();
     let change = AssignmentChange { partitions: added, assignment: assigned.partitions.clone() };
     let listened = tell(&shared, Method::Assigned, change).await;

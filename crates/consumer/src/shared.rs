@@ -54,7 +54,7 @@ pub(crate) struct State {
     pub(crate) assigned: Option<Arc<Assigned>>,
     /// What makes further polls pointless.
     pub(crate) fatal: Option<Error>,
-    /// Counts what makes records unwanted that a stream has taken in and not yet yielded.
+    /// Counts the changes of what is read: what a stream has taken in, and which streams there are, may be out of date.
     pub(crate) courses: u64,
 }
 

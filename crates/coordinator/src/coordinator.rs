@@ -162,8 +162,11 @@ impl CoordinatorHandle {
         self.change(|state| state.group.poll_ends(now()));
     }
 
-    /// The application is late, as if it had not polled for `max.poll.interval.ms`: the member leaves.
-    pub fn poll_interval_exceeded(&self) {}
+    /// The application is late, as if it had not polled for `max.poll.interval.ms`: a member leaves, and is told
+    /// [`GroupEvent::Lost`]. For those who poll in the name of several readers, and see one of them hang.
+    pub fn poll_interval_exceeded(&self) {
+        self.change(|state| state.group.poll_interval_exceeded());
+    }
 
     /// What has happened, once each and in order.
     pub fn next_event(&self) -> Option<GroupEvent> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_connection::CloseCause;
 use ottla_wire::{DecodeError, EncodeError, ErrorCode, NodeId, TopicPartition};
 
 use crate::InvalidSetting;
@@ -302,6 +303,19 @@ impl Error {
                 *error_code == ErrorCode::RequestTimedOut
             }
             Self::TimedOut { source, .. } => source.as_ref().is_some_and(|source| source.may_have_taken_effect()),
+            _ => false,
+        }
+    }
+
+    /// Whether a request did not reach the coordinator, or its answer did not come back, for no doing of ours.
+    pub(crate) fn says_unreachable(&self) -> bool {
+        let is_ours = |source: &ottla_connection::Error| {
+            let ottla_connection::Error::Closed { cause, .. } = source else { return false };
+            matches!(cause, CloseCause::Aborted | CloseCause::Closed)
+        };
+        match self {
+            Self::NoAnswer { source, .. } => source.is_retriable() && !is_ours(source),
+            Self::Cluster { source, .. } => source.is_retriable(),
             _ => false,
         }
     }

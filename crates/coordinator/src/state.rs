@@ -265,12 +265,12 @@ impl State {
     pub(crate) fn handle(&mut self, now: Instant, from: Found, incoming: Incoming) {
         match incoming.error() {
             None => self.coordinator.handle_answered(),
-            Some(error) if error.is_retriable() => {
+            Some(error) if error.says_unreachable() => {
                 if self.coordinator.handle_unreachable(now, from.epoch) {
                     self.lose_coordinator(now);
                 }
             }
-            // It does not understand, or is not understood: another try does not help.
+            // It does not understand, or is not understood; or nobody wants the answer any more.
             Some(_) => {}
         }
         match incoming {
@@ -308,11 +308,9 @@ impl State {
         answer: Result<OffsetCommitResponse, Error>,
     ) {
         let group = &self.group;
-        let view = |stamp: &Stamp| match stamp.identity == classic::Identity::default() {
-            // Made without a membership: it says nothing about one.
-            true => MembershipView::Over,
-            false => group.view(&stamp.identity),
-        };
+        // One made without a membership says nothing about one.
+        let is_nobodys = |stamp: &Stamp| stamp.identity == classic::Identity::default();
+        let view = |stamp: &Stamp| if is_nobodys(stamp) { MembershipView::Over } else { group.view(&stamp.identity) };
         let consequences = self.commits.handle_answer(now, number, from.node, answer, view);
         if let Some(error_code) = consequences.membership_refused {
             self.group.handle_commit_refused(error_code);
@@ -442,3 +440,8 @@ impl State {
         [coordinator, leaving, group, commits, lookups].into_iter().flatten().min()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod harness;
+#[cfg(test)]
+mod tests;

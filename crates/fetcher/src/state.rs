@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll has changed what the tasks have to do.
     pub(crate) is_news: bool,
+    /// Whether a partition may be awaiting its start: saves looking at all of them in each poll.
+    may_await: bool,
     free_places: Vec<usize>,
     backoff: Backoff,
     generations: u64,
@@ -67,6 +69,7 @@ impl State {
             handed_out: HandedOut::default(),
             stale_topics: BTreeSet::new(),
             is_news: false,
+            may_await: false,
             free_places: Vec::new(),
             backoff,
             generations: 0,
@@ -90,6 +93,7 @@ impl State {
     }
 
     fn add(&mut self, name: TopicPartition, start: StartAt) {
+        self.may_await |= start == StartAt::Committed;
         let generation = self.new_generation();
         let partition = Partition::new(name.clone(), generation, start, self.config.auto_offset_reset);
         let place = self.free_places.pop().unwrap_or_else(|| {
@@ -126,6 +130,7 @@ impl State {
 
     fn start(&mut self, place: usize, start: StartAt) {
         let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
+        self.may_await |= start == StartAt::Committed;
         self.buffered.discard(place);
         if let Some(partition) = self.partition_mut(place) {
             partition.start(generation, start, policy);
@@ -196,9 +201,14 @@ impl State {
     }
 
     /// The partitions whose start somebody else is to find out.
-    pub(crate) fn awaiting(&self) -> BTreeSet<TopicPartition> {
+    pub(crate) fn awaiting(&mut self) -> BTreeSet<TopicPartition> {
+        if !self.may_await {
+            return BTreeSet::new();
+        }
         let awaiting = self.partitions.iter().flatten().filter(|partition| partition.phase == Phase::Awaiting);
-        awaiting.map(|partition| partition.name.clone()).collect()
+        let awaiting: BTreeSet<_> = awaiting.map(|partition| partition.name.clone()).collect();
+        self.may_await = !awaiting.is_empty();
+        awaiting
     }
 
     /// Starts a partition that waits for that. False if it does not: it was sought meanwhile, or is gone.

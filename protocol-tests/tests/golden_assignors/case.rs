@@ -11,15 +11,15 @@ use protocol_tests::golden::{self, Line};
 use serde_json::Value;
 
 /// A case, its topics also by their place in the record.
-pub struct Case {
-    pub topics: Topics,
-    pub members: Vec<GroupMember>,
+pub(crate) struct Case {
+    pub(crate) topics: Topics,
+    pub(crate) members: Vec<GroupMember>,
     /// Each topic's name and how many partitions it has.
-    pub by_place: Vec<(Arc<str>, i32)>,
+    pub(crate) by_place: Vec<(Arc<str>, i32)>,
 }
 
 impl Case {
-    pub fn read(line: &Line) -> Self {
+    pub(crate) fn read(line: &Line) -> Self {
         let racks = racks(line.array("brokers"));
         let mut topics = Topics::default();
         let mut by_place = Vec::new();
@@ -41,7 +41,7 @@ impl Case {
     }
 
     /// The partitions of runs `[topic, [partitions]]`.
-    pub fn partitions(&self, runs: &Value) -> Vec<(Arc<str>, i32)> {
+    pub(crate) fn partitions(&self, runs: &Value) -> Vec<(Arc<str>, i32)> {
         partitions(runs, &self.by_place)
     }
 }

@@ -13,7 +13,7 @@ use crate::case::Case;
 type Partition = (Arc<str>, i32);
 
 /// Checks an assignment in the way that the case allows for, and says which that was.
-pub fn check(line: &Line, case: &Case, assigned: &[MemberAssignment]) -> Result<&'static str, String> {
+pub(crate) fn check(line: &Line, case: &Case, assigned: &[MemberAssignment]) -> Result<&'static str, String> {
     let ours: Vec<Vec<Partition>> = assigned.iter().map(partitions).collect();
     let claims: Vec<BTreeSet<Partition>> = case.members.iter().map(|member| claims(line, member)).collect();
     check_valid(line, case, &ours, &claims)?;
@@ -121,7 +121,9 @@ fn partitions(assignment: &MemberAssignment) -> Vec<Partition> {
 }
 
 fn sorted(mut assigned: Vec<Vec<Partition>>) -> Vec<Vec<Partition>> {
-    assigned.iter_mut().for_each(|partitions| partitions.sort());
+    for partitions in &mut assigned {
+        partitions.sort();
+    }
     assigned
 }
 

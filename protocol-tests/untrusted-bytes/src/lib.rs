@@ -10,6 +10,7 @@
 //! panic in one that does not.
 #![forbid(unsafe_code)]
 
+pub mod assignors;
 pub mod batch_round_trips;
 pub mod consumer_protocol;
 pub mod decompression;

@@ -1,4 +1,4 @@
-//! Reads a topic from its beginning, by manual assignment, a borrowed record at a time.
+//! Reads a topic from its beginning, by manual assignment or as a member of a group, a borrowed record at a time.
 
 use std::time::Duration;
 
@@ -13,10 +13,18 @@ const IDLE_LIMIT: Duration = Duration::from_mins(1);
 
 /// The line of the run.
 pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
-    let mut run = Run::start("consume", "assign")?;
+    let mut run = Run::start("consume", if arguments.group.is_some() { "group" } else { "assign" })?;
     let client = Client::builder().bootstrap_servers(&arguments.target.brokers).client_id("ottla-bench").build()?;
-    let mut consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).build()?;
-    consumer.assign_topic(&arguments.target.topic).await?;
+    let consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = match &arguments.group {
+        Some(group) => consumer.group_id(group).build()?,
+        None => consumer.build()?,
+    };
+    if arguments.group.is_some() {
+        consumer.subscribe([&*arguments.target.topic])?;
+    } else {
+        consumer.assign_topic(&arguments.target.topic).await?;
+    }
 
     let mut tally = Tally::default();
     while tally.messages < arguments.target.messages {

@@ -4,14 +4,14 @@
 //! can run them side by side over the same topics:
 //!
 //! ```text
-//! ottla-bench consume --brokers B --topic T --messages N [--from-beginning]
+//! ottla-bench consume --brokers B --topic T --messages N [--group G] [--from-beginning]
 //! ottla-bench produce --brokers B --topic T --messages N --size S [--compression none|lz4|snappy|gzip|zstd]
 //!                     [--acks all|1|0] [--linger-ms 5] [--batch-bytes 1048576]
 //! ottla-bench latency --brokers B --topic T --messages N --rate R
 //! ```
 //!
-//! Exit status 3: there is no such operation here. The client is used as an application would use it, by its public
-//! interface only and with its default settings where the command line names none.
+//! The client is used as an application would use it, by its public interface only and with its default settings where
+//! the command line names none.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -32,17 +32,8 @@ use tokio::runtime::{Builder, Runtime};
 /// What went wrong, whichever crate it came from.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
-/// What a caller understands as "this client cannot do that".
-const UNSUPPORTED: u8 = 3;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Operation::Consume(consume) = &arguments.operation
-        && consume.group.is_some()
-    {
-        eprintln!("ottla-bench: consumer groups are not supported");
-        return ExitCode::from(UNSUPPORTED);
-    }
     match run(arguments) {
         Ok(line) => {
             println!("{line}");

@@ -170,10 +170,10 @@ impl ClusterState {
 
     /// A random UUID, as Java prints it.
     pub(crate) fn new_uuid(&mut self) -> String {
-        let bytes = random_bytes(&mut self.random);
-        let part =
-            |range: std::ops::Range<usize>| bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        [part(0..4), part(4..6), part(6..8), part(8..10), part(10..16)].join("-")
+        let number = u128::from_be_bytes(random_bytes(&mut self.random));
+        let digits = format!("{number:032x}");
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| digits.get(part).unwrap_or_default());
+        parts.join("-")
     }
 
     /// An id for an idempotent producer.

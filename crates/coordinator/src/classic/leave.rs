@@ -76,6 +76,13 @@ impl ClassicGroup {
         leave
     }
 
+    /// The application is late, whatever the clock says.
+    pub(crate) fn poll_interval_exceeded(&mut self) {
+        if self.has_heartbeats() {
+            self.leave_for_poll_interval();
+        }
+    }
+
     /// The application has been away for too long.
     pub(super) fn leave_for_poll_interval(&mut self) {
         tracing::warn!(group = %self.group_id, "not polled for max.poll.interval.ms, leaving the group");

@@ -36,13 +36,14 @@
 //! | `MEMBER_ID_REQUIRED` | rejoin with the id given | failed | next | next |
 //! | `REBALANCE_IN_PROGRESS` | rejoin | rejoin | nothing | rebalance needed |
 //! | `FENCED_INSTANCE_ID` | failed, lost | failed, lost | failed, lost | failed, lost |
-//! | `NOT_COORDINATOR`, `COORDINATOR_NOT_AVAILABLE` | find, retry | find, retry | find, next | find, next |
+//! | `NOT_COORDINATOR`, `COORDINATOR_NOT_AVAILABLE` | find, retry | find, retry | find, retry | find, next |
 //! | `COORDINATOR_LOAD_IN_PROGRESS` | retry | retry | next | next |
 //! | other retriable codes | retry | retry | next | next |
 //! | `GROUP_AUTHORIZATION_FAILED`, `GROUP_MAX_SIZE_REACHED`, `INCONSISTENT_GROUP_PROTOCOL`, `INVALID_SESSION_TIMEOUT`, `INVALID_GROUP_ID`, other permanent codes | failed | failed | next | next |
-//! | no answer | find, retry | find, retry | find, next | find, next |
+//! | no answer | find, retry | find, retry | find, retry | find, next |
 //!
-//! *Next*: the heartbeat counts as failed, and the next is sent after a back-off. In Unjoined and PreparingRebalance
+//! *Next*: the heartbeat counts as failed, and the next is sent after a back-off. Where the coordinator is looked for
+//! again its connections are cut, and what is in flight on them fails. In Unjoined and PreparingRebalance
 //! there are no heartbeats, and the answer to an earlier one changes nothing. LeaveGroup's answer never changes anything.
 //! `offsets::commit` has the table of OffsetCommit, `offsets::fetch` that of OffsetFetch, and with FindCoordinator every
 //! retriable code is retried and every other is *failed*, which also ends all commits and lookups that wait for it.
@@ -62,8 +63,6 @@ mod leader;
 mod leave;
 mod state;
 mod sync;
-#[cfg(test)]
-mod tests;
 mod watch;
 
 pub(crate) use leader::{AssignJob, LeaderAssignment};

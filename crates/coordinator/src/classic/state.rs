@@ -23,7 +23,7 @@ pub(crate) struct ClassicGroup {
     pub(super) group_id: Arc<str>,
     pub(super) protocol: RebalanceProtocol,
     /// How long the answer to JoinGroup is waited for.
-    pub(super) join_timeout: Duration,
+    pub(crate) join_timeout: Duration,
     pub(super) state: State,
     pub(super) identity: Identity,
     /// What the member wants; `None`: it wants to be none.
@@ -255,6 +255,21 @@ impl ClassicGroup {
             _ if self.is_joining() => MembershipView::Rebalancing,
             _ => MembershipView::Over,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> &'static str {
+        match self.state {
+            State::Unjoined => "Unjoined",
+            State::PreparingRebalance(_) => "PreparingRebalance",
+            State::CompletingRebalance(_) => "CompletingRebalance",
+            State::Stable(_) => "Stable",
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     // What has happened beside answers.

@@ -38,7 +38,7 @@ pub(crate) type Found = BTreeMap<TopicPartition, Option<OffsetAndMetadata>>;
 pub(crate) struct Lookups {
     group: Arc<str>,
     require_stable: bool,
-    lookups: BTreeMap<u64, Lookup>,
+    under_way: BTreeMap<u64, Lookup>,
     numbers: u64,
     backoff: Backoff,
     results: Vec<(u64, Result<Found, Error>)>,
@@ -83,7 +83,7 @@ pub(crate) struct Consequences {
 
 impl Lookups {
     pub(crate) fn new(group: Arc<str>, require_stable: bool, backoff: Backoff) -> Self {
-        Self { group, require_stable, lookups: BTreeMap::new(), numbers: 0, backoff, results: Vec::new() }
+        Self { group, require_stable, under_way: BTreeMap::new(), numbers: 0, backoff, results: Vec::new() }
     }
 
     /// Begins one. Its result comes out of [`take_results`](Self::take_results), by `timeout` at the latest.
@@ -99,17 +99,17 @@ impl Lookups {
             failures: 0,
             failure: None,
         };
-        self.lookups.insert(self.numbers, lookup);
+        self.under_way.insert(self.numbers, lookup);
         self.numbers
     }
 
     /// Nobody waits for it any more.
     pub(crate) fn abandon(&mut self, lookup: u64) {
-        self.lookups.remove(&lookup);
+        self.under_way.remove(&lookup);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lookups.is_empty()
+        self.under_way.is_empty()
     }
 
     pub(crate) fn take_results(&mut self) -> Vec<(u64, Result<Found, Error>)> {
@@ -123,7 +123,7 @@ impl Lookups {
         topic_id: impl Fn(&str) -> Option<TopicId>,
     ) -> Option<NextLookup> {
         let is_due = |lookup: &Lookup| lookup.in_flight.is_none() && lookup.not_before.is_none_or(|due| due <= now);
-        let (id, lookup) = self.lookups.iter_mut().find(|(_, lookup)| is_due(lookup))?;
+        let (id, lookup) = self.under_way.iter_mut().find(|(_, lookup)| is_due(lookup))?;
         let mut topics: BTreeMap<Arc<str>, (TopicId, Vec<i32>)> = BTreeMap::new();
         for wanted in &lookup.wanted {
             let known = || (topic_id(&wanted.topic).unwrap_or(TopicId::NONE), Vec::new());
@@ -145,7 +145,7 @@ impl Lookups {
     ) -> Consequences {
         let mut consequences = Consequences::default();
         let group = Arc::clone(&self.group);
-        let Some(lookup) = self.lookups.get_mut(&asked.lookup) else { return consequences };
+        let Some(lookup) = self.under_way.get_mut(&asked.lookup) else { return consequences };
         if lookup.in_flight.take_if(|number| *number == asked.number).is_none() {
             return consequences;
         }
@@ -180,7 +180,7 @@ impl Lookups {
     }
 
     fn finish(&mut self, id: u64, error: Option<Error>) {
-        if let Some(lookup) = self.lookups.remove(&id) {
+        if let Some(lookup) = self.under_way.remove(&id) {
             self.results.push((id, error.map_or(Ok(lookup.found), Err)));
         }
     }
@@ -188,9 +188,9 @@ impl Lookups {
     /// Ends lookups whose time is over.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let over: Vec<u64> =
-            self.lookups.iter().filter(|(_, lookup)| lookup.deadline <= now).map(|(id, _)| *id).collect();
+            self.under_way.iter().filter(|(_, lookup)| lookup.deadline <= now).map(|(id, _)| *id).collect();
         for id in over {
-            let Some(lookup) = self.lookups.get_mut(&id) else { continue };
+            let Some(lookup) = self.under_way.get_mut(&id) else { continue };
             let (group, timeout) = (Arc::clone(&self.group), lookup.timeout);
             let source = lookup.failure.take().map(Box::new);
             self.finish(id, Some(Error::TimedOut { attempted: "OffsetFetch", group, timeout, source }));
@@ -199,14 +199,14 @@ impl Lookups {
 
     /// The coordinator cannot be had, for a reason that does not go away.
     pub(crate) fn fail_all(&mut self, error: &Error) {
-        for id in self.lookups.keys().copied().collect::<Vec<_>>() {
+        for id in self.under_way.keys().copied().collect::<Vec<_>>() {
             self.finish(id, Some(error.clone()));
         }
     }
 
     /// When something is to be done. `is_sendable`: whether there is a coordinator to send to.
     pub(crate) fn next_deadline(&self, is_sendable: bool) -> Option<Instant> {
-        let deadlines = self.lookups.values().map(|lookup| {
+        let deadlines = self.under_way.values().map(|lookup| {
             let retry = lookup.not_before.filter(|_| is_sendable && lookup.in_flight.is_none());
             retry.map_or(lookup.deadline, |retry| retry.min(lookup.deadline))
         });

@@ -2,6 +2,8 @@
 
 mod commit;
 mod fetch;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

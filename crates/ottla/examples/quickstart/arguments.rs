@@ -1,26 +1,28 @@
 //! What the command line says.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use ottla::consumer::assignor::{self, Assignor};
 
-pub const USAGE: &str = "usage: quickstart [--bootstrap HOST:PORT[,HOST:PORT..]] [--assignor NAME] [--records N] [--keep]
+use crate::Failure;
+
+pub(crate) const USAGE: &str =
+    "usage: quickstart [--bootstrap HOST:PORT[,HOST:PORT..]] [--assignor NAME] [--records N] [--keep]
 
   --bootstrap  run on this Kafka cluster instead of an embedded one; no broker is stopped there
   --assignor   range, roundrobin, sticky or cooperative-sticky (the default)
   --records    how many page views to write (1000000)
   --keep       leave the topic there at the end";
 
-pub struct Arguments {
-    pub bootstrap: Option<String>,
-    pub assignor: Arc<dyn Assignor>,
-    pub records: u64,
-    pub keep: bool,
+pub(crate) struct Arguments {
+    pub(crate) bootstrap: Option<String>,
+    pub(crate) assignor: Arc<dyn Assignor>,
+    pub(crate) records: u64,
+    pub(crate) keep: bool,
 }
 
 impl Arguments {
-    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, Failure> {
         let assignor = |name: &str| assignor::built_in(name).ok_or_else(|| format!("there is no assignor {name:?}"));
         let mut parsed =
             Self { bootstrap: None, assignor: assignor("cooperative-sticky")?, records: 1_000_000, keep: false };

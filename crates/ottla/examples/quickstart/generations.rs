@@ -11,7 +11,7 @@ use crate::member::News;
 
 /// What is known of the group's course.
 #[derive(Default)]
-pub struct Generations {
+pub(crate) struct Generations {
     /// The members' names, by their ids.
     names: BTreeMap<Arc<str>, &'static str>,
     /// Who had what in the generation that was shown last.
@@ -27,12 +27,12 @@ pub struct Generations {
 
 impl Generations {
     /// Something happened to a member that its group will see.
-    pub fn happened(&mut self, name: &'static str, what: &'static str) {
+    pub(crate) fn happened(&mut self, name: &'static str, what: &'static str) {
         self.happened.insert(name, what);
     }
 
     /// A table, when the news complete a generation.
-    pub fn table(&mut self, news: News) -> Option<String> {
+    pub(crate) fn table(&mut self, news: News) -> Option<String> {
         let News { name, assigned } = news;
         self.names.insert(Arc::clone(&assigned.member_id), name);
         self.told.insert(name, assigned.generation_id.0);
@@ -53,7 +53,7 @@ impl Generations {
     }
 
     /// How many members share all partitions in the generation that was shown last; none if some are on their way.
-    pub fn settled(&self, partitions: usize) -> Option<usize> {
+    pub(crate) fn settled(&self, partitions: usize) -> Option<usize> {
         let assigned: usize = self.shown.values().map(Vec::len).sum();
         (assigned == partitions).then_some(self.shown.len())
     }

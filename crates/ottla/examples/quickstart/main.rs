@@ -14,7 +14,6 @@ mod member;
 mod page_views;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +22,7 @@ use std::time::Duration;
 use ottla::admin::NewTopic;
 use ottla::{Client, Compression, Delivery, NodeId, ProducerRecord, TopicPartition};
 use ottla_broker::EmbeddedCluster;
+use ottla_cluster::Topics;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -31,6 +31,9 @@ use crate::arguments::Arguments;
 use crate::generations::Generations;
 use crate::member::{Group, Member, News};
 use crate::page_views::{PageView, Tally};
+
+/// Anything that can go wrong.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const PARTITIONS: i32 = 12;
 /// The visitors' pace, so that members come and go while there is something to read.
@@ -54,7 +57,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Failure> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     match &arguments.bootstrap {
         Some(servers) => count_page_views(servers, None, &arguments).await,
@@ -72,7 +75,7 @@ async fn count_page_views(
     bootstrap_servers: &str,
     embedded: Option<&EmbeddedCluster>,
     arguments: &Arguments,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<(), Failure> {
     let client = Client::builder().bootstrap_servers(bootstrap_servers).client_id("quickstart").build()?;
     // On a cluster that others use, too, names of its own.
     let suffix = if embedded.is_some() { String::new() } else { format!("-{}", std::process::id()) };
@@ -100,8 +103,8 @@ async fn count_page_views(
 }
 
 /// As many replicas as the cluster has brokers for, up to three.
-async fn make_topic(client: &Client, topic: &str) -> Result<i16, Box<dyn Error>> {
-    client.cluster().refresh(ottla::Topics::None).await?;
+async fn make_topic(client: &Client, topic: &str) -> Result<i16, Failure> {
+    client.cluster().refresh(Topics::None).await?;
     let replicas = i16::try_from(client.cluster().metadata().brokers().len().min(3))?;
     client.admin().create_topics([NewTopic::new(topic, PARTITIONS, replicas)]).await?.all()?;
     Ok(replicas)
@@ -136,7 +139,7 @@ impl<'s> Story<'s> {
         Self { client, group, embedded, received, records, started, members, generations, produced, progress }
     }
 
-    async fn tell(&mut self) -> Result<(), Box<dyn Error>> {
+    async fn tell(&mut self) -> Result<(), Failure> {
         for name in ["felice", "milena", "ottla"] {
             self.members.insert(name, Member::start(&self.group, name));
         }
@@ -171,11 +174,11 @@ impl<'s> Story<'s> {
     }
 
     /// The coordinator's node, so that the group has to find another one.
-    async fn stop_and_start_a_node(&mut self, cluster: &EmbeddedCluster) -> Result<(), Box<dyn Error>> {
+    async fn stop_and_start_a_node(&mut self, cluster: &EmbeddedCluster) -> Result<(), Failure> {
         let node: NodeId = cluster.coordinator(&self.group.group_id).await?;
         self.say(&format!("node {node}, the group's coordinator, is stopped"));
         cluster.stop_node(node).await?;
-        let more = (self.distinct() + self.records / 20).min(self.records);
+        let more = (self.distinct() + self.records / 10).min(self.records);
         self.until("counting goes on", |story| story.distinct() >= more).await?;
         self.say(&format!("node {node} comes back"));
         cluster.start_node(node).await?;
@@ -183,7 +186,7 @@ impl<'s> Story<'s> {
     }
 
     /// Writes the page views at their pace, in the background.
-    fn produce(&self) -> JoinHandle<Result<(), Box<dyn Error + Send + Sync>>> {
+    fn produce(&self) -> JoinHandle<Result<(), Failure>> {
         let (client, topic) = (self.client.clone(), self.group.topic.clone());
         let (records, produced) = (self.records, Arc::clone(&self.produced));
         tokio::spawn(async move {
@@ -221,15 +224,15 @@ impl<'s> Story<'s> {
     }
 
     /// Goes on until something is so, and shows what happens meanwhile.
-    async fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Result<(), Box<dyn Error>> {
+    async fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         while !is_so(self) {
-            if let Some((name, _)) = self.members.iter().find(|(_, member)| member.has_ended()) {
-                let (name, member) = (*name, self.members.remove(name));
-                if let Some(member) = member {
-                    member.stop().await?;
-                }
+            let ended = self.members.iter().find(|(_, member)| member.has_ended()).map(|(name, _)| *name);
+            if let Some(name) = ended
+                && let Some(member) = self.members.remove(name)
+            {
+                member.stop().await?;
                 return Err(format!("{name} ended by itself").into());
             }
             if Instant::now() > deadline {
@@ -267,7 +270,7 @@ impl<'s> Story<'s> {
     }
 
     /// What came of it; an error where something is missing.
-    async fn report(&self) -> Result<(), Box<dyn Error>> {
+    async fn report(&self) -> Result<(), Failure> {
         let produced = self.produced.load(Ordering::Relaxed);
         let (consumed, duplicates, distinct, strange, mut views) = {
             let counts = self.group.tally.counts();
@@ -291,7 +294,7 @@ impl<'s> Story<'s> {
     }
 
     /// Shows what the group has committed; gives what is left to read behind that.
-    async fn show_offsets(&self) -> Result<i64, Box<dyn Error>> {
+    async fn show_offsets(&self) -> Result<i64, Failure> {
         let reader = self.client.consumer().group_id(&self.group.group_id).build()?;
         let partitions = (0..PARTITIONS).map(|index| TopicPartition::new(&*self.group.topic, index));
         let committed = reader.committed(partitions.clone()).await?;
@@ -312,7 +315,7 @@ impl<'s> Story<'s> {
 async fn count_acknowledged(
     mut written: mpsc::Receiver<Delivery>,
     produced: Arc<AtomicU64>,
-) -> Result<(), ottla::SendError> {
+) -> Result<(), ottla::producer::Error> {
     while let Some(delivery) = written.recv().await {
         delivery.await?;
         produced.fetch_add(1, Ordering::Relaxed);

@@ -1,68 +1,64 @@
 //! One member of the group: a client of its own, as if it were a process of its own.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::{AssignmentChange, AutoOffsetReset, Client, ConsumerHandle, ListenerResult, RebalanceListener};
 use ottla::consumer::Assigned;
 use ottla::consumer::assignor::Assignor;
+use ottla::{AssignmentChange, AutoOffsetReset, Client, ConsumerHandle, ListenerResult, RebalanceListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::Failure;
 use crate::page_views::Tally;
 
 /// What all members have in common.
 #[derive(Clone)]
-pub struct Group {
-    pub bootstrap_servers: String,
-    pub topic: String,
-    pub group_id: String,
-    pub assignor: Arc<dyn Assignor>,
-    pub tally: Arc<Tally>,
-    pub news: mpsc::UnboundedSender<News>,
+pub(crate) struct Group {
+    pub(crate) bootstrap_servers: String,
+    pub(crate) topic: String,
+    pub(crate) group_id: String,
+    pub(crate) assignor: Arc<dyn Assignor>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) news: mpsc::UnboundedSender<News>,
 }
 
 /// A member has a new assignment.
-pub struct News {
-    pub name: &'static str,
-    pub assigned: Arc<Assigned>,
+pub(crate) struct News {
+    pub(crate) name: &'static str,
+    pub(crate) assigned: Arc<Assigned>,
 }
 
-pub struct Member {
+pub(crate) struct Member {
     stop: watch::Sender<bool>,
-    task: JoinHandle<Result<(), Box<dyn Error + Send + Sync>>>,
+    task: JoinHandle<Result<(), Failure>>,
 }
 
 impl Member {
-    pub fn start(group: &Group, name: &'static str) -> Self {
+    pub(crate) fn start(group: &Group, name: &'static str) -> Self {
         let (stop, stopped) = watch::channel(false);
         Self { stop, task: tokio::spawn(run(group.clone(), name, stopped)) }
     }
 
     /// Takes it away as a crash does: its task and its sockets go, and nobody tells the group.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         // It ends with the abort, and that is no failure.
         let _ = self.task.await;
     }
 
     /// Has it commit, leave and close.
-    pub async fn stop(self) -> Result<(), Box<dyn Error>> {
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.stop.send_replace(true);
         Ok(self.task.await??)
     }
 
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.task.is_finished()
     }
 }
 
-async fn run(
-    group: Group,
-    name: &'static str,
-    mut stopped: watch::Receiver<bool>,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn run(group: Group, name: &'static str, mut stopped: watch::Receiver<bool>) -> Result<(), Failure> {
     let client = Client::builder().bootstrap_servers(&group.bootstrap_servers).client_id(name).build()?;
     let mut consumer = client
         .consumer()

@@ -10,19 +10,20 @@ const CHAPTERS: [&str; 8] =
     ["arrest", "cathedral", "lawyer", "painter", "merchant", "thrasher", "interrogation", "end"];
 
 /// One view of a page.
-pub struct PageView {
-    pub page: String,
-    pub json: String,
+pub(crate) struct PageView {
+    pub(crate) page: String,
+    pub(crate) json: String,
 }
 
 impl PageView {
     /// The view of that number. Some pages are viewed more than others.
-    pub fn new(id: u64, random: &mut fastrand::Rng) -> Self {
+    pub(crate) fn new(id: u64, random: &mut fastrand::Rng) -> Self {
         let popularity = random.f64() * random.f64();
         let page = page_name((popularity * PAGES as f64) as usize);
         let (user, milliseconds) = (random.u32(10_000..100_000), random.u32(100..1_000));
-        let json =
-            format!(r#"{{"id":{id},"page":"{page}","user":{user},"milliseconds":{milliseconds},"referrer":"/castle"}}"#);
+        let json = format!(
+            r#"{{"id":{id},"page":"{page}","user":{user},"milliseconds":{milliseconds},"referrer":"/castle"}}"#
+        );
         Self { page, json }
     }
 }
@@ -39,30 +40,30 @@ fn id_of(value: &[u8]) -> Option<u64> {
 }
 
 /// What all members have counted together.
-pub struct Tally(Mutex<Counts>);
+pub(crate) struct Tally(Mutex<Counts>);
 
-pub struct Counts {
+pub(crate) struct Counts {
     /// Records read, those that were read before included.
-    pub consumed: u64,
+    pub(crate) consumed: u64,
     /// Records that were read before.
-    pub duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Records that are none of ours.
-    pub strange: u64,
+    pub(crate) strange: u64,
     /// Different views, by page.
-    pub views: std::collections::BTreeMap<String, u64>,
-    pub distinct: u64,
+    pub(crate) views: std::collections::BTreeMap<String, u64>,
+    pub(crate) distinct: u64,
     seen: Vec<bool>,
 }
 
 impl Tally {
-    pub fn new(records: u64) -> Self {
+    pub(crate) fn new(records: u64) -> Self {
         let seen = vec![false; usize::try_from(records).unwrap_or(usize::MAX)];
         let views = std::collections::BTreeMap::new();
         Self(Mutex::new(Counts { consumed: 0, duplicates: 0, strange: 0, views, distinct: 0, seen }))
     }
 
     /// Counts the records of a batch. They are borrowed from it: nothing is copied but the name of a page seen first.
-    pub fn count(&self, batch: &Batch) -> Result<(), CorruptRecord> {
+    pub(crate) fn count(&self, batch: &Batch) -> Result<(), CorruptRecord> {
         let mut counts = self.counts();
         for record in batch.records() {
             let record = record?;
@@ -71,7 +72,7 @@ impl Tally {
         Ok(())
     }
 
-    pub fn counts(&self) -> MutexGuard<'_, Counts> {
+    pub(crate) fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
