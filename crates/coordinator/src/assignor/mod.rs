@@ -34,11 +34,13 @@ pub use sticky::StickyAssignor;
 /// The assignor of that name: `range`, `roundrobin`, `sticky` or `cooperative-sticky`, or the name of Java's class, as
 /// `org.apache.kafka.clients.consumer.RangeAssignor`, which stands in the configurations of Java's clients.
 pub fn built_in(name: &str) -> Option<Arc<dyn Assignor>> {
-    match name.strip_prefix("org.apache.kafka.clients.consumer.").unwrap_or(name) {
-        "range" | "RangeAssignor" => Some(Arc::new(RangeAssignor)),
-        "roundrobin" | "RoundRobinAssignor" => Some(Arc::new(RoundRobinAssignor)),
-        "sticky" | "StickyAssignor" => Some(Arc::new(StickyAssignor)),
-        "cooperative-sticky" | "CooperativeStickyAssignor" => Some(Arc::new(CooperativeStickyAssignor)),
+    match name {
+        "range" | "org.apache.kafka.clients.consumer.RangeAssignor" => Some(Arc::new(RangeAssignor)),
+        "roundrobin" | "org.apache.kafka.clients.consumer.RoundRobinAssignor" => Some(Arc::new(RoundRobinAssignor)),
+        "sticky" | "org.apache.kafka.clients.consumer.StickyAssignor" => Some(Arc::new(StickyAssignor)),
+        "cooperative-sticky" | "org.apache.kafka.clients.consumer.CooperativeStickyAssignor" => {
+            Some(Arc::new(CooperativeStickyAssignor))
+        }
         _ => None,
     }
 }

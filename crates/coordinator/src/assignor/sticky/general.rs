@@ -7,8 +7,7 @@
 //!    it was after step 2, it is not taken.
 //!
 //! Step 3 is where Java takes its time: it looks through the whole assignment before each partition. Here a topic is looked at
-//! again only after one of its subscribers has got more or less, and its least loaded subscriber is
-//! looked up only after a move. Neither changes what moves.
+//! again only after one of its subscribers has got more or less, and its [`LeastLoaded`] subscriber is always known. Neither changes what moves.
 //!
 //! Moves by the rule alone make the assignment more even and so come to an end, but [`Movements`] may have another partition moved
 //! than the one that was to. So, and because a group could be made up to need very many moves, balancing ends after
@@ -19,11 +18,14 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::super::group::{Group, NOBODY, Topic};
 use super::super::rack::Racks;
+use super::least_loaded::LeastLoaded;
 use super::movements::Movements;
 use super::{Claims, Placed};
 
-/// How often balancing looks at a partition or a subscriber: well under a second.
-const MOST_STEPS: u64 = 200_000_000;
+/// How often balancing looks at a partition or a subscriber: a second, more or less.
+const MOST_STEPS: u64 = 400_000_000;
+/// What a move costs, in steps.
+const MOVE_STEPS: u64 = 100;
 
 /// Assigns to members with different subscriptions.
 pub(super) fn assign(group: &Group<'_>, racks: &Racks, claims: Claims) -> Placed {
@@ -201,28 +203,28 @@ impl<'a> Assignment<'a> {
     /// an older generation, else the least loaded.
     fn even_out_topic(&mut self, partitions: &[u32]) {
         let subscribers = self.subscribers(partitions);
-        let mut least_loaded = self.least_loaded(subscribers);
+        let mut least_loaded = LeastLoaded::new(subscribers, &self.current.counts);
+        self.steps += partitions.len() as u64;
         for &partition in partitions {
-            self.steps += 1;
             let owner = self.current.owners[partition as usize];
             let count = |member: u32| self.current.counts[member as usize];
             let is_better = |member: &u32| count(owner) > count(*member) + 1;
-            let previous = self.previous.get(partition as usize).copied().filter(|member| *member != NOBODY);
+            let previous = self.previous.get(partition as usize).copied();
             let previous = previous.filter(|member| subscribers.binary_search(member).is_ok() && is_better(member));
-            if let Some(member) = previous.or(least_loaded.filter(is_better)) {
-                self.move_to(partition, member);
-                least_loaded = self.least_loaded(subscribers);
+            if let Some(to) = previous.or(least_loaded.first().filter(is_better)) {
+                let from = self.move_to(partition, to);
+                for member in [from, to] {
+                    if let Ok(place) = subscribers.binary_search(&member) {
+                        least_loaded.set(place, self.current.counts[member as usize]);
+                    }
+                }
+                self.steps += MOVE_STEPS;
             }
         }
     }
 
-    fn least_loaded(&mut self, subscribers: &[u32]) -> Option<u32> {
-        self.steps += subscribers.len() as u64;
-        subscribers.iter().copied().min_by_key(|member| self.current.counts[*member as usize])
-    }
-
-    /// Moves the partition, or one of its topic in its place, to that member.
-    fn move_to(&mut self, partition: u32, to: u32) {
+    /// Moves the partition, or one of its topic in its place, to that member. Says where it came from.
+    fn move_to(&mut self, partition: u32, to: u32) -> u32 {
         let topic = self.group.topic_of(partition);
         let owner = self.current.owners[partition as usize];
         let partition = self.movements.to_be_moved(topic, partition, owner, to);
@@ -231,6 +233,7 @@ impl<'a> Assignment<'a> {
         self.current.counts[from as usize] -= 1;
         self.give(partition, to);
         self.changed_at[from as usize] = self.clock;
+        from
     }
 
     /// By how much the members differ that have to do with others: the sum over all pairs.

@@ -14,16 +14,18 @@
 mod claims;
 mod constrained;
 mod general;
+mod least_loaded;
 mod movements;
 
 use bytes::Bytes;
+use ottla_wire::GenerationId;
 use ottla_wire::consumer_protocol::{StickyUserData, Subscription};
 
 pub(super) use claims::{Claims, MemberData};
 
 use super::group::{Group, by_member_id};
 use super::rack::Racks;
-use super::{Assignor, AssignorError, GenerationId, GroupMember, LastAssignment, MemberAssignment, Topics};
+use super::{Assignor, AssignorError, GroupMember, LastAssignment, MemberAssignment, Topics};
 
 /// Kafka's `StickyAssignor`.
 #[derive(Clone, Copy, Debug, Default)]
