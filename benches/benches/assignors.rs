@@ -1,9 +1,10 @@
 //! The assignors: how long the leader of a group takes over who reads what.
 //!
-//! A group is named by members x partitions, which are those of topics that have as many each. In *uniform* groups all members subscribe to all
-//! topics, in *different* ones each to three tenths of them. `from_scratch` is the first assignment; `one_left` and `one_joined` are
-//! the one after it, with everybody saying what they have. Throughput is in partitions. What a member says is already
-//! decoded from its subscription, as the coordinator has it, except for user data.
+//! A group is named by members x partitions, which are those of topics that have as many each. In *uniform* groups all
+//! members subscribe to all topics, in *different* ones each to three tenths of them. `from_scratch` is the first
+//! assignment; `one_left` and `one_joined` are the one after it, with everybody saying what they have. Throughput is in
+//! partitions. What a member says is already decoded from its subscription, as the coordinator has it, except for user
+//! data.
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use std::hint::black_box;

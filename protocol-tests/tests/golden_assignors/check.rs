@@ -121,7 +121,9 @@ fn partitions(assignment: &MemberAssignment) -> Vec<Partition> {
 }
 
 fn sorted(mut assigned: Vec<Vec<Partition>>) -> Vec<Vec<Partition>> {
-    assigned.iter_mut().for_each(|partitions| partitions.sort());
+    for partitions in &mut assigned {
+        partitions.sort();
+    }
     assigned
 }
 

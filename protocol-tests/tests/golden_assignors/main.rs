@@ -1,9 +1,10 @@
 //! The assignors against Kafka's Java classes: every case of every file, by what Java's answer says about it.
 //!
-//! Where Java's answer depends on nothing but the input, ours has to be the same: in its order (`exact`), or but for the order
-//! of each member's list (`set`). Where it depends on the order of a hash map (`invariant`), ours has to be valid, no less
-//! even than the worst of Java's, and to keep no less of what members had than the worst of Java's. Where Java failed or gave an
-//! answer that is not valid, those of its runs count that did better, if there are any (`valid`); ours has to be valid in any case.
+//! Where Java's answer depends on nothing but the input, ours has to be the same: in its order (`exact`), or but for
+//! the order of each member's list (`set`). Where it depends on the order of a hash map (`invariant`), ours has to be
+//! valid, no less even than the worst of Java's, and to keep no less of what members had than the worst of Java's.
+//! Where Java failed or gave an answer that is not valid, those of its runs count that did better, if there are any
+//! (`valid`); ours has to be valid in any case.
 
 mod case;
 mod check;

@@ -1,9 +1,9 @@
 //! `cooperative-sticky`: what [`sticky`](super::sticky) decides, handed out in two rebalances (KIP-429).
 //!
-//! Members keep their partitions while they rebalance. One that is to move is assigned to nobody at first: its owner sees that it
-//! lost it, gives it up and joins again, and the second rebalance hands it to the new one. So no partition has two
-//! owners at any time. What a member has stands in its subscription, whose user data only carries the generation, for members too old to
-//! have that there.
+//! Members keep their partitions while they rebalance. One that is to move is assigned to nobody at first: its owner
+//! sees that it lost it, gives it up and joins again, and the second rebalance hands it to the new one. So no partition
+//! has two owners at any time. What a member has stands in its subscription, whose user data only carries the
+//! generation, for members too old to have that there.
 
 use bytes::Bytes;
 use ottla_wire::GenerationId;
@@ -62,7 +62,9 @@ fn member_data(subscription: &Subscription) -> MemberData {
 fn owned_by_others(group: &Group<'_>, assigned: &[Vec<u32>]) -> Vec<bool> {
     let mut assignees = vec![NOBODY; group.partition_count()];
     for (member, partitions) in (0..).zip(assigned) {
-        partitions.iter().for_each(|partition| assignees[*partition as usize] = member);
+        for partition in partitions {
+            assignees[*partition as usize] = member;
+        }
     }
     let mut owned_by_others = vec![false; assignees.len()];
     let mut owned_by_assignee = vec![false; assignees.len()];

@@ -1,5 +1,5 @@
-//! The group in numbers: members, topics and partitions as indexes into vectors, so that the algorithms compare and look
-//! up integers. Names are interned once, here, and come back when the result is put together.
+//! The group in numbers: members, topics and partitions as indexes into vectors, so that the algorithms compare and
+//! look up integers. Names are interned once, here, and come back when the result is put together.
 //!
 //! Members stand in the order that the assignor wants, topics in the order of their names, and the partitions of all
 //! topics are numbered through: topic by topic, by index. Only topics that the cluster knows and that some member

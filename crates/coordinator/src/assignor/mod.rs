@@ -1,12 +1,12 @@
-//! Assignors: who of a group reads which partition. The member that leads the group runs one; the broker only passes its
-//! result on.
+//! Assignors: who of a group reads which partition. The member that leads the group runs one; the broker only passes
+//! its result on.
 //!
 //! An [`Assignor`] decides from what it is given and nothing else: no I/O, no clock, no state between two calls. What a
 //! member was assigned before comes back to the next leader in its subscription ([`Assignor::user_data`], owned
 //! partitions), so any member may lead next.
 //!
-//! Java's four stand here by Java's names ([`built_in`]). The algorithms work on numbers (`group`), and their results are Java's,
-//! partition by partition, so that it does not matter which client leads.
+//! Java's four stand here by Java's names ([`built_in`]). The algorithms work on numbers (`group`), and their results
+//! are Java's, partition by partition, so that it does not matter which client leads.
 
 mod cooperative_sticky;
 mod group;

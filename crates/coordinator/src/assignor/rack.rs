@@ -1,7 +1,7 @@
 //! Which members and which partitions' replicas stand in the same rack (KIP-881).
 //!
-//! Racks are interned like topics and members. Nothing is read of partitions' racks unless some member has one. An empty rack of a
-//! member counts as none.
+//! Racks are interned like topics and members. Nothing is read of partitions' racks unless some member has one. An
+//! empty rack of a member counts as none.
 
 use std::collections::BTreeMap;
 

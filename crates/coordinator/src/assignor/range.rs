@@ -1,12 +1,13 @@
 //! `range`: each topic's partitions are cut into as many ranges as it has subscribers, the first of which are longer by
 //! one where it does not come out even.
 //!
-//! Members stand as [`by_instance_id`] orders them. Topics with the same subscribers and as many partitions are cut alike, so that a member
-//! has the same partitions of all of them (co-partitioning).
+//! Members stand as [`by_instance_id`] orders them. Topics with the same subscribers and as many partitions are cut
+//! alike, so that a member has the same partitions of all of them (co-partitioning).
 //!
 //! Where racks matter (KIP-881), a first pass assigns what stands in the member's rack, within the same numbers per
-//! member; co-partitioned topics only by partitions that match in all of them. What is left goes by range. A partition's first
-//! taker in the order of the members is found through a queue per rack, never by a search, as what is gone stays gone.
+//! member; co-partitioned topics only by partitions that match in all of them. What is left goes by range. A
+//! partition's first taker in the order of the members is found through a queue per rack, never by a search, as what is
+//! gone stays gone.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,7 +38,9 @@ impl Assignor for RangeAssignor {
             topic.assign_ranges(&mut assigned);
         }
         if rack_aware {
-            assigned.iter_mut().for_each(|partitions| partitions.sort_unstable());
+            for partitions in &mut assigned {
+                partitions.sort_unstable();
+            }
         }
         Ok(group.assignments(&assigned))
     }
@@ -47,7 +50,8 @@ impl Assignor for RangeAssignor {
 #[derive(Debug)]
 struct Shares<'a> {
     topic: &'a Topic<'a>,
-    /// How many each subscriber has been given, by its place among them. Empty without racks, as each is then asked about once.
+    /// How many each subscriber has been given, by its place among them. Empty without racks, as each is then asked
+    /// about once.
     given: Vec<u32>,
     /// Which of the partitions have been given away. Empty without racks.
     taken: Vec<bool>,
@@ -192,7 +196,9 @@ fn match_co_partitioned(racks: &Racks, shares: &mut [Shares<'_>], topics: &[usiz
         let near = common.iter().map(|rack| Some(*rack)).chain([None]);
         let takers = near.filter_map(|rack| by_rack.get_mut(&rack)?.first(is_full));
         if let Some(place) = takers.min() {
-            topics.iter().for_each(|topic| shares[*topic].give(place as usize, index, assigned));
+            for &topic in topics {
+                shares[topic].give(place as usize, index, assigned);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `roundrobin`: all partitions of all topics are dealt out in turn, like cards.
 //!
-//! Topics go by name, partitions by index, members as [`by_instance_id`] orders them. A member that does not subscribe to the topic
-//! is passed over. Without equal subscriptions the result can be uneven. Racks play no part, as in Java.
+//! Topics go by name, partitions by index, members as [`by_instance_id`] orders them. A member that does not subscribe
+//! to the topic is passed over. Without equal subscriptions the result can be uneven. Racks play no part, as in Java.
 
 use super::group::{Group, by_instance_id};
 use super::{Assignor, AssignorError, GroupMember, MemberAssignment, Topics};

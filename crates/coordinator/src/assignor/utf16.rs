@@ -1,8 +1,8 @@
 //! Java's order of strings: by UTF-16 code unit.
 //!
 //! Members of one group may run any client, and whichever leads must come to the same assignment, so names are compared
-//! as Java compares them. That differs from the order of UTF-8 bytes in one place: in UTF-16 the characters from U+10000 on begin
-//! with a surrogate, which is less than U+E000 to U+FFFF.
+//! as Java compares them. That differs from the order of UTF-8 bytes in one place: in UTF-16 the characters from
+//! U+10000 on begin with a surrogate, which is less than U+E000 to U+FFFF.
 
 use std::cmp::Ordering;
 

@@ -5,9 +5,9 @@
 //! generation neither is believed, and the partition counts as *doubly claimed*.
 //!
 //! As in Java, a claim's generation is the one in the member's data, while that of the earlier claim with which it is
-//! compared is the one in the subscription itself. Where the two differ it matters who is asked first, which in Java the
-//! order of a hash map decides. Here it is the newest generation; but before all, members that claim what does not exist: with as
-//! much as possible of their other claims granted, Java too comes to a valid assignment.
+//! compared is the one in the subscription itself. Where the two differ it matters who is asked first, which in Java
+//! the order of a hash map decides. Here it is the newest generation; but before all, members that claim what does not
+//! exist: with as much as possible of their other claims granted, Java too comes to a valid assignment.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -105,8 +105,8 @@ impl Claims {
         }
     }
 
-    /// Who had each partition before the newest generation, by the newest claim that is older. Of claims in one generation the first
-    /// counts. Empty if nobody's is older.
+    /// Who had each partition before the newest generation, by the newest claim that is older. Of claims in one
+    /// generation the first counts. Empty if nobody's is older.
     pub(super) fn previous_owners(&self, group: &Group<'_>) -> Vec<u32> {
         let generations = self.data.iter().filter_map(|data| data.generation);
         let newest = generations.max().unwrap_or(NO_GENERATION).max(NO_GENERATION);

@@ -7,8 +7,8 @@
 //! 2. Where racks matter, what is left goes in turn to members that stand in the partition's racks.
 //! 3. The rest goes in turn to members below the lesser quota, then to those exactly at it.
 //!
-//! All partitions find a member: after step 1 nobody has more than the greater quota and no more than `p % m` have that,
-//! so the room of members below the lesser quota and of those at it is what is left.
+//! All partitions find a member: after step 1 nobody has more than the greater quota and no more than `p % m` have
+//! that, so the room of members below the lesser quota and of those at it is what is left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -107,7 +107,9 @@ impl<'a> Assignment<'a> {
         for revoked in claimed.drain(kept..) {
             self.revoked_from[revoked as usize] = member;
         }
-        claimed.iter().for_each(|partition| self.is_kept[*partition as usize] = true);
+        for partition in &claimed {
+            self.is_kept[*partition as usize] = true;
+        }
         self.partitions[member as usize].append(&mut claimed);
     }
 
@@ -217,7 +219,9 @@ struct Waiting {
 impl Waiting {
     fn new(members: &VecDeque<u32>, racks: &Racks) -> Self {
         let mut waiting = Self::default();
-        members.iter().for_each(|member| waiting.push(*member, racks));
+        for &member in members {
+            waiting.push(member, racks);
+        }
         waiting
     }
 

@@ -1,17 +1,19 @@
 //! The algorithm for members that subscribe to different topics.
 //!
-//! 1. Members keep what they claim, but for topics that they do not subscribe to, and, where racks matter, what stands in another rack.
+//! 1. Members keep what they claim, but for topics that they do not subscribe to, and, where racks matter, what stands
+//!    in another rack.
 //! 2. What is left goes, topic by topic, to the subscriber with the fewest partitions; where racks matter, first to one
 //!    that stands in the partition's racks. Topics with few subscribers go first.
-//! 3. Partitions move to members that have at least two fewer, until none can. If something was kept and the outcome is no more even than
-//!    it was after step 2, it is not taken.
+//! 3. Partitions move to members that have at least two fewer, until none can. If something was kept and the outcome is
+//!    no more even than it was after step 2, it is not taken.
 //!
-//! Step 3 is where Java takes its time: it looks through the whole assignment before each partition. Here a topic is looked at
-//! again only after one of its subscribers has got more or less, and its [`LeastLoaded`] subscriber is always known. Neither changes what moves.
+//! Step 3 is where Java takes its time: it looks through the whole assignment before each partition. Here a topic is
+//! looked at again only after one of its subscribers has got more or less, and its [`LeastLoaded`] subscriber is always
+//! known. Neither changes what moves.
 //!
-//! Moves by the rule alone make the assignment more even and so come to an end, but [`Movements`] may have another partition moved
-//! than the one that was to. So, and because a group could be made up to need very many moves, balancing ends after
-//! [`MOST_STEPS`]: what there is then is valid, if less even.
+//! Moves by the rule alone make the assignment more even and so come to an end, but [`Movements`] may have another
+//! partition moved than the one that was to. So, and because a group could be made up to need very many moves,
+//! balancing ends after [`MOST_STEPS`]: what there is then is valid, if less even.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -22,8 +24,8 @@ use super::least_loaded::LeastLoaded;
 use super::movements::Movements;
 use super::{Claims, Placed};
 
-/// How often balancing looks at a partition or a subscriber: a second, more or less.
-const MOST_STEPS: u64 = 400_000_000;
+/// How often balancing looks at a partition or a subscriber: takes about a second.
+const MOST_STEPS: u64 = 100_000_000;
 /// What a move costs, in steps.
 const MOVE_STEPS: u64 = 100;
 

@@ -1,12 +1,13 @@
 //! Which of a topic's subscribers has the fewest partitions, while their numbers change.
 //!
-//! A tournament: each match is won by the lesser, the winner of all stands at the top, and a change only replays the matches
-//! on its way up. Of members with as many the first wins, as in Java's sorted set.
+//! A tournament: each match is won by the lesser, the winner of all stands at the top, and a change only replays the
+//! matches on its way up. Of members with as many the first wins, as in Java's sorted set.
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct LeastLoaded {
-    /// How many partitions who has. The match at `i` is between `2 * i` and `2 * i + 1`; subscribers fill the second half.
+    /// How many partitions who has. The match at `i` is between `2 * i` and `2 * i + 1`; subscribers fill the second
+    /// half.
     matches: Vec<(u32, u32)>,
     subscribers: usize,
 }

@@ -1,13 +1,14 @@
 //! `sticky`: balanced, and members keep what they had.
 //!
-//! Each member says in its subscription what it had ([`claims`]). Where all subscribe to the same topics, [`constrained`]
-//! gives each its quota in one go; where they do not, [`general`] assigns greedily and then moves partitions until no
-//! move makes the assignment more even. `cooperative-sticky` shares both, and only withholds what must be given up first.
+//! Each member says in its subscription what it had ([`claims`]). Where all subscribe to the same topics,
+//! [`constrained`] gives each its quota in one go; where they do not, [`general`] assigns greedily and then moves
+//! partitions until no move makes the assignment more even. `cooperative-sticky` shares both, and only withholds what
+//! must be given up first.
 //!
 //! Both heed racks where these matter (KIP-881).
 //!
-//! The results are those of Java's classes, list order included, wherever Java's own do not depend on the order of a hash
-//! map; there, members and partitions are taken in their order instead. Three of Java's faults are not shared:
+//! The results are those of Java's classes, list order included, wherever Java's own do not depend on the order of a
+//! hash map; there, members and partitions are taken in their order instead. Three of Java's faults are not shared:
 //! claims of partitions that do not exist (any more) are dropped; a group is only taken to have equal subscriptions if
 //! it has; and a partition never goes back to an earlier owner that does not subscribe to it any more.
 

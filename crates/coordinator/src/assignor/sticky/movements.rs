@@ -38,7 +38,8 @@ impl Movements {
         opposite.map_or(partition, |(.., partition)| *partition)
     }
 
-    /// A partition of that topic moved. If it did before, it came from where it was first; if it is back there, it did not.
+    /// A partition of that topic moved. If it did before, it came from where it was first; if it is back there, it did
+    /// not.
     pub(super) fn add(&mut self, topic: u32, partition: u32, from: u32, to: u32) {
         let known = &mut self.moves[partition as usize];
         let mut next = Move { from, to };

@@ -61,8 +61,8 @@ fn claims_by_the_hundred_thousand_come_to_nothing_but_what_exists() {
     }
 }
 
-/// Each member shares a topic with the next one only, and the first had everything that it could: the balance has to travel
-/// along the chain.
+/// Each member shares a topic with the next one only, and the first had everything that it could: the balance has to
+/// travel along the chain.
 #[test]
 fn a_chain_of_members_is_balanced_in_the_end() {
     let count = 200;
@@ -93,74 +93,4 @@ fn thousands_of_topics_of_a_partition_each_are_assigned() {
     for assignor in all_assignors() {
         assign_all(&*assignor, &topics, &members);
     }
-}
-
-#[test]
-fn tmp_times() {
-    let time = |name: &str, topics: &Topics, members: &[GroupMember]| {
-        for assignor in all_assignors() {
-            #[allow(clippy::disallowed_methods)]
-            let start = std::time::Instant::now();
-            let r = assignor.assign(topics, members).unwrap();
-            let c: Vec<usize> = super::counts(&r);
-            println!("{name} {}: {:?} {:?}..{:?}", assignor.name(), start.elapsed(), c.iter().min(), c.iter().max());
-        }
-    };
-    for (count, partitions) in [(300, 100), (1000, 20), (1000, 200)] {
-        let topics = topics(count + 1, partitions);
-        for forward in [true, false] {
-            let mut members: Vec<GroupMember> = (0..count)
-                .map(|index| {
-                    member(
-                        format!("m-{:04}", if forward { index } else { count - index }),
-                        [format!("t-{index:04}"), format!("t-{:04}", index + 1)],
-                    )
-                })
-                .collect();
-            let topics = Topics(
-                topics
-                    .0
-                    .iter()
-                    .map(|(k, v)| (Arc::from(format!("t-{:04}", k[2..].parse::<usize>().unwrap())), v.clone()))
-                    .collect(),
-            );
-            for (index, member) in members.iter_mut().enumerate().skip(count / 2) {
-                let everything = (0..partitions)
-                    .flat_map(|partition| [0, 1].map(|next| (format!("t-{:04}", index + next), partition)));
-                claims(member, index as i32, everything.collect());
-            }
-            time(&format!("chain {count} {partitions} {forward}"), &topics, &members);
-        }
-    }
-    let topics = topics(2000, 50);
-    let random = &mut fastrand::Rng::with_seed(1);
-    let mut members: Vec<GroupMember> = (0..2000)
-        .map(|index| {
-            let t: Vec<String> = (0..5).map(|_| format!("t-{}", random.usize(..2000))).collect();
-            let mut m = member(format!("m-{index}"), &t);
-            if index < 300 {
-                claims(&mut m, index as i32, t.iter().flat_map(|t| (0..50).map(move |p| (t.clone(), p))).collect());
-            }
-            m
-        })
-        .collect();
-    time("sparse", &topics, &members);
-    for (index, m) in members.iter_mut().enumerate() {
-        m.subscription.rack_id = Some(format!("r{}", index % 500));
-    }
-    time("sparse", &topics, &members);
-    let all: Vec<GroupMember> = (0..2000)
-        .map(|index| {
-            let mut m = member(format!("m-{index}"), topics.0.keys().skip(index % 2));
-            if index < 300 {
-                claims(
-                    &mut m,
-                    index as i32,
-                    topics.0.keys().skip(1).flat_map(|t| (0..50).map(move |p| (t.clone(), p))).collect(),
-                );
-            }
-            m
-        })
-        .collect();
-    time("dense", &topics, &all);
 }

@@ -1,4 +1,5 @@
-//! What must hold for every group, tried on random ones: each seed is a group, and its number stands in the message of a failure.
+//! What must hold for every group, tried on random ones: each seed is a group, and its number stands in the message of
+//! a failure.
 //!
 //! That the results are Java's is tested against Java's vectors, elsewhere.
 
@@ -20,8 +21,8 @@ fn all_assignors() -> impl Iterator<Item = std::sync::Arc<dyn Assignor>> {
     NAMES.into_iter().map(|name| built_in(name).expect("it is built in"))
 }
 
-/// Assigns, and checks that each partition of a known topic with subscribers has gone to one of them, and to nobody else. Those
-/// in `withheld` may have gone to nobody.
+/// Assigns, and checks that each partition of a known topic with subscribers has gone to one of them, and to nobody
+/// else. Those in `withheld` may have gone to nobody.
 fn assign(
     assignor: &dyn Assignor,
     topics: &Topics,
