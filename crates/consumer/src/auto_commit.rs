@@ -29,21 +29,21 @@ impl AutoCommit {
         self.interval.is_some()
     }
 
-    /// When [`take_due`](Self::take_due) has something to do; `None` until it was first called, and while a commit is
-    /// under way.
+    /// When [`take_due`](Self::take_due) has something to do; `None` until it was first called.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.due_at.filter(|_| !self.is_under_way)
+        self.due_at
     }
 
-    /// Whether a commit is due. The first call starts the clock. The caller commits, and tells how that ended.
+    /// Whether a commit is due. The first call starts the clock. The caller commits, and tells how that ended. While one
+    /// is under way a turn passes: whoever waits for the next deadline is not told when a commit ends.
     pub(crate) fn take_due(&mut self, now: Instant) -> bool {
         let Some(interval) = self.interval else { return false };
         let due_at = *self.due_at.get_or_insert(now + interval);
-        if now < due_at || self.is_under_way {
+        if now < due_at {
             return false;
         }
         self.due_at = Some(now + interval);
-        true
+        !self.is_under_way
     }
 
     /// What of this has moved since it was last committed.
@@ -112,10 +112,10 @@ mod tests {
         auto_commit.take_due(start);
         assert!(auto_commit.take_due(start + INTERVAL));
         auto_commit.begun();
-        assert_eq!(auto_commit.next_deadline(), None);
         assert!(!auto_commit.take_due(start + 2 * INTERVAL));
         auto_commit.ended();
-        assert!(auto_commit.take_due(start + 2 * INTERVAL));
+        assert_eq!(auto_commit.next_deadline(), Some(start + 3 * INTERVAL), "there is a next turn all the same");
+        assert!(auto_commit.take_due(start + 3 * INTERVAL));
     }
 
     #[test]

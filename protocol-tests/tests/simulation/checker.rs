@@ -114,7 +114,11 @@ impl<'l> Checker<'l> {
 
     fn look_at(&mut self, event: &Event, automatic: &impl Fn(Name) -> bool) {
         match event {
-            Event::Did { .. } | Event::Failed { .. } | Event::Healed { .. } => {}
+            Event::Did { .. }
+            | Event::Failed { .. }
+            | Event::Asked { .. }
+            | Event::Answered { .. }
+            | Event::Healed { .. } => {}
             Event::Acknowledged { partition, offset, sequence } => {
                 self.acknowledged.insert(*sequence, (partition.clone(), *offset));
             }

@@ -42,10 +42,8 @@ pub(crate) async fn conduct(scenario: Scenario, sabotage: Option<Sabotage>, hist
     world.heal().await;
     world.settle().await;
     workload.finish().await;
-    let logs = world.logs().await;
-    world.drain(&logs).await;
-    world.close().await;
-    logs
+    world.drain().await;
+    world.close().await
 }
 
 impl World {
@@ -205,9 +203,14 @@ impl World {
         self.history.record(Event::Healed { bound: self.scenario.timing.settle_bound() });
     }
 
-    async fn settle(&self) {
-        let deadline = Instant::now() + self.scenario.timing.settle_bound();
+    async fn settle(&mut self) {
+        let bound = self.scenario.timing.settle_bound();
+        let (deadline, mut patience_ends) = (Instant::now() + bound, Some(Instant::now() + bound / 2));
         loop {
+            self.restart_those_that_ended();
+            if patience_ends.take_if(|end| *end <= Instant::now()).is_some() {
+                self.ask_for_a_rebalance();
+            }
             match self.settled().await {
                 Ok(generation) => {
                     let members = self.running.values().map(|running| running.name).collect();
@@ -216,6 +219,26 @@ impl World {
                 Err(state) if Instant::now() >= deadline => return self.history.record(Event::Unsettled { state }),
                 Err(_) => tokio::time::sleep(LOOK_INTERVAL).await,
             }
+        }
+    }
+
+    /// A static member may be fenced through no fault of its own; all that ended otherwise are in the history.
+    fn restart_those_that_ended(&mut self) {
+        let ended = |(member, running): (&usize, &Running)| running.has_ended().then_some(*member);
+        for member in self.running.iter().filter_map(ended).collect::<Vec<_>>() {
+            self.history.did(format!("restarts member {member}"));
+            self.start_member(member);
+            self.tell(member, Command::Subscribe { topics: BTreeSet::from(TOPICS) });
+        }
+    }
+
+    /// A static member that comes back with other topics is given what it had: brokers rebalance for it only if that changes
+    /// the assignor. So somebody has to ask for a rebalance then, and then only.
+    fn ask_for_a_rebalance(&self) {
+        let is_static = |member: &usize| self.scenario.members[*member].is_static;
+        if let Some((_, running)) = self.running.iter().find(|(member, _)| is_static(member)) {
+            self.history.did(format!("{} asks for a rebalance", running.name));
+            running.tell(Command::EnforceRebalance);
         }
     }
 
@@ -240,27 +263,29 @@ impl World {
             if consumer.rebalance_pending() {
                 return Err(format!("{name} is to rejoin generation {generation}"));
             }
-            // What the group has assigned is taken over once the listener has been told.
-            if consumer.last_assigned().is_none_or(|last| last.generation_id.0 != generation) {
+            let (in_generation, owned) = self.told(name);
+            if in_generation != generation {
                 return Err(format!("{name} has not taken over generation {generation}"));
             }
-            assigned.extend(self.owned_by(name));
+            assigned.extend(owned);
         }
         let missing = self.all_partitions().difference(&assigned).cloned().collect::<Vec<_>>();
         if missing.is_empty() { Ok(generation) } else { Err(format!("nobody has {missing:?}")) }
     }
 
-    /// What the member's listener was told last.
-    fn owned_by(&self, name: Name) -> Partitions {
+    /// What the member's listener was told last: the generation, and all that is assigned to the member.
+    fn told(&self, name: Name) -> (i32, Partitions) {
         self.history.with(|entries| {
             let last = entries.iter().rev().find_map(|entry| match &entry.event {
-                Event::Assigned { member, assignment, .. } if *member == name => Some(assignment.clone()),
+                Event::Assigned { member, generation, assignment, .. } if *member == name => {
+                    Some((*generation, assignment.clone()))
+                }
                 Event::Revoked { member, .. } | Event::Lost { member, .. } if *member == name => {
-                    Some(Partitions::new())
+                    Some((-1, Partitions::new()))
                 }
                 _ => None,
             });
-            last.unwrap_or_default()
+            last.unwrap_or((-1, Partitions::new()))
         })
     }
 
@@ -288,14 +313,15 @@ impl World {
     }
 
     /// Waits until all has been processed, and what is committed automatically is.
-    async fn drain(&self, logs: &Logs) {
+    async fn drain(&self) {
         let deadline = Instant::now() + DRAIN_BOUND;
-        while self.unprocessed(logs) > 0 && Instant::now() < deadline {
+        // What a producer has given up on may be written yet: the logs are looked at again and again.
+        while self.unprocessed(&self.logs().await) > 0 && Instant::now() < deadline {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        self.history.record(Event::Drained { in_time: self.unprocessed(logs) == 0 });
+        self.history.record(Event::Drained { in_time: self.unprocessed(&self.logs().await) == 0 });
         let deadline = Instant::now() + COMMIT_BOUND;
-        while !self.all_is_committed(logs).await && Instant::now() < deadline {
+        while !self.all_is_committed(&self.logs().await).await && Instant::now() < deadline {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
         self.note_committed().await;
@@ -324,7 +350,7 @@ impl World {
             end == committed.get(partition).map_or(0, |committed| committed.offset)
         };
         let automatic = self.running.values().filter(|running| self.is_automatic(running.name));
-        automatic.flat_map(|running| self.owned_by(running.name)).all(|partition| is_committed(&partition))
+        automatic.flat_map(|running| self.told(running.name).1).all(|partition| is_committed(&partition))
     }
 
     fn is_automatic(&self, name: Name) -> bool {
@@ -343,7 +369,7 @@ impl World {
     }
 
     /// All members in good order, one after the other or all at once; then the cluster.
-    async fn close(mut self) {
+    async fn close(mut self) -> Logs {
         let at_once = self.scenario.seed.is_multiple_of(2);
         if at_once {
             self.running.values().for_each(|running| running.tell(Command::Close { calm: true }));
@@ -353,7 +379,9 @@ impl World {
             running.ended().await;
         }
         self.note_committed().await;
+        let logs = self.logs().await;
         self.cluster.shutdown().await;
+        logs
     }
 }
 

@@ -49,6 +49,10 @@ pub(crate) enum Event {
     OutOfPlace { member: Name, partition: TopicPartition, expected: i64, found: i64 },
     /// The application went back to an offset.
     Sought { member: Name, partition: TopicPartition, offset: i64 },
+    /// A request of the group protocol left the client.
+    Asked { member: Name, what: String },
+    /// It was answered, or a commit was with an error.
+    Answered { member: Name, what: String },
     /// A commit left the client.
     CommitSent { member: Name, partition: TopicPartition, offset: i64 },
     /// The coordinator said that it has it.
@@ -106,6 +110,8 @@ impl fmt::Display for Event {
                 write!(formatter, "{member} read {partition} at {found} where {expected} was to come")
             }
             Self::Sought { member, partition, offset } => write!(formatter, "{member} sought {partition} to {offset}"),
+            Self::Asked { member, what } => write!(formatter, "{member}   > {what}"),
+            Self::Answered { member, what } => write!(formatter, "{member}   < {what}"),
             Self::CommitSent { member, partition, offset } => {
                 write!(formatter, "{member} sends a commit of {partition} at {offset}")
             }

@@ -1,7 +1,7 @@
-//! A connector that lets everything pass, and reads along what a member commits and what it is answered.
+//! A connector that lets everything pass, and reads along what a member asks its coordinator and what it is answered.
 //!
-//! So the checker knows of every commit that leaves a client, at the moment it does, however short it stands at the broker.
-//! Of the rest only lengths are looked at.
+//! So the checker knows of every commit that leaves a client, at the moment it does, however short it stands at the broker;
+//! and a history tells what the group protocol did. Of the rest only lengths are looked at.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,8 +12,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use ottla::{Address, Connector, ErrorCode, TopicId, TopicPartition};
 use ottla_connection::{BoxedStream, ConnectFuture};
-use ottla_wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
-use ottla_wire::{ApiKey, Message, Reader, RequestHeader, decode_response};
+use ottla_wire::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    OffsetCommitRequest, OffsetCommitResponse, SyncGroupRequest, SyncGroupResponse,
+};
+use ottla_wire::{ApiKey, Inspect, Message, Reader, RequestHeader, ResponseHeader, Value};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::history::{Event, History, Name};
@@ -56,23 +59,43 @@ struct TappedStream {
     tap: Tap,
     requests: Scanner,
     responses: Scanner,
-    /// Commits by their correlation ids.
+    /// Requests by their correlation ids.
     unanswered: BTreeMap<i32, Asked>,
 }
 
-/// A commit: the version it was asked in, and what it says.
+/// A request: its API and version, and the offsets that it commits, if it does.
 struct Asked {
+    api: ApiKey,
     version: i16,
     offsets: Vec<(TopicPartition, i64)>,
 }
 
+/// The APIs that are read along.
+const APIS: [ApiKey; 5] =
+    [ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::Heartbeat, ApiKey::LeaveGroup, ApiKey::OffsetCommit];
+
 impl TappedStream {
     fn sent(&mut self, frame: Bytes) {
-        let mut reader = Reader::new(frame);
-        let mut fixed = reader.clone();
-        let version = RequestHeader::read_fixed(&mut fixed).unwrap().api_version;
-        let header = RequestHeader::read(&mut reader, OffsetCommitRequest::encoding(version).flexible).unwrap();
-        let request = OffsetCommitRequest::decode(&mut reader, version).unwrap();
+        let RequestHeader { api_key, api_version: version, correlation_id, .. } =
+            RequestHeader::read_fixed(&mut Reader::new(frame.clone())).unwrap();
+        let api = APIS.into_iter().find(|api| api.number() == api_key).unwrap();
+        let mut offsets = Vec::new();
+        match api {
+            ApiKey::JoinGroup => self.asked(api, &request::<JoinGroupRequest>(frame, version), version),
+            ApiKey::SyncGroup => self.asked(api, &request::<SyncGroupRequest>(frame, version), version),
+            ApiKey::Heartbeat => self.asked(api, &request::<HeartbeatRequest>(frame, version), version),
+            ApiKey::LeaveGroup => self.asked(api, &request::<LeaveGroupRequest>(frame, version), version),
+            _ => offsets = self.commit_sent(request::<OffsetCommitRequest>(frame, version)),
+        }
+        self.unanswered.insert(correlation_id, Asked { api, version, offsets });
+    }
+
+    fn asked(&self, api: ApiKey, request: &impl Inspect, version: i16) {
+        let what = format!("{api:?} {}", short(&request.inspect(version)));
+        self.tap.history.record(Event::Asked { member: self.tap.member, what });
+    }
+
+    fn commit_sent(&self, request: OffsetCommitRequest) -> Vec<(TopicPartition, i64)> {
         let mut offsets = Vec::new();
         for topic in request.topics {
             let name = self.tap.name(&topic.name, topic.topic_id);
@@ -85,26 +108,79 @@ impl TappedStream {
             let member = self.tap.member;
             self.tap.history.record(Event::CommitSent { member, partition, offset });
         }
-        self.unanswered.insert(header.correlation_id, Asked { version, offsets });
+        offsets
     }
 
     fn received(&mut self, frame: Bytes) {
         let correlation_id = i32::from_be_bytes(frame[..4].try_into().unwrap());
-        let Some(Asked { version, offsets }) = self.unanswered.remove(&correlation_id) else { return };
-        let (_, response) = decode_response::<OffsetCommitResponse>(frame, version).unwrap();
+        let Some(Asked { api, version, offsets }) = self.unanswered.remove(&correlation_id) else { return };
+        match api {
+            ApiKey::JoinGroup => self.answered(api, &response::<JoinGroupResponse>(frame, version), version),
+            ApiKey::SyncGroup => self.answered(api, &response::<SyncGroupResponse>(frame, version), version),
+            ApiKey::Heartbeat => self.answered(api, &response::<HeartbeatResponse>(frame, version), version),
+            ApiKey::LeaveGroup => self.answered(api, &response::<LeaveGroupResponse>(frame, version), version),
+            _ => self.commit_answered(response::<OffsetCommitResponse>(frame, version), &offsets),
+        }
+    }
+
+    fn answered(&self, api: ApiKey, response: &impl Inspect, version: i16) {
+        let what = format!("{api:?} {}", short(&response.inspect(version)));
+        self.tap.history.record(Event::Answered { member: self.tap.member, what });
+    }
+
+    fn commit_answered(&self, response: OffsetCommitResponse, asked: &[(TopicPartition, i64)]) {
         for topic in response.topics {
             let name = self.tap.name(&topic.name, topic.topic_id);
             for answered in topic.partitions {
-                let of = TopicPartition::new(Arc::clone(&name), answered.partition_index);
-                let asked = offsets.iter().find(|(partition, _)| *partition == of);
-                if let (ErrorCode::None, Some((partition, offset))) = (answered.error_code, asked.cloned()) {
-                    let member = self.tap.member;
-                    self.tap.history.record(Event::CommitAcknowledged { member, partition, offset });
-                }
+                let (member, of) = (self.tap.member, TopicPartition::new(Arc::clone(&name), answered.partition_index));
+                let Some((partition, offset)) = asked.iter().find(|(partition, _)| *partition == of).cloned() else {
+                    continue;
+                };
+                let event = match answered.error_code {
+                    ErrorCode::None => Event::CommitAcknowledged { member, partition, offset },
+                    error => Event::Answered { member, what: format!("OffsetCommit of {partition}: {error}") },
+                };
+                self.tap.history.record(event);
             }
         }
     }
 }
+
+fn request<M: Message>(frame: Bytes, version: i16) -> M {
+    let mut reader = Reader::new(frame);
+    RequestHeader::read(&mut reader, M::encoding(version).flexible).unwrap();
+    M::decode(&mut reader, version).unwrap()
+}
+
+fn response<M: Message>(frame: Bytes, version: i16) -> M {
+    let mut reader = Reader::new(frame);
+    ResponseHeader::read(&mut reader, ResponseHeader::is_flexible::<M>(version)).unwrap();
+    M::decode(&mut reader, version).unwrap()
+}
+
+/// What tells in a message, in a few words: no bytes, nothing that is empty.
+fn short(value: &Value) -> String {
+    match value {
+        Value::Boolean(value) => value.to_string(),
+        Value::Integer(value) => value.to_string(),
+        Value::Text(value) => value.clone(),
+        Value::Array(values) => {
+            let values: Vec<_> = values.iter().map(short).filter(|value| !value.is_empty()).collect();
+            if values.is_empty() { String::new() } else { format!("[{}]", values.join(", ")) }
+        }
+        Value::Struct(fields) => {
+            let fields = fields.iter().map(|(name, value)| (name, short(value)));
+            let told = fields.filter(|(name, value)| !value.is_empty() && !UNTOLD.contains(name));
+            told.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+        }
+        // Nothing, bytes, and whatever else does not tell in a few words.
+        _ => String::new(),
+    }
+}
+
+/// What is the same always.
+const UNTOLD: [&str; 5] =
+    ["group_id", "protocol_type", "session_timeout_ms", "rebalance_timeout_ms", "throttle_time_ms"];
 
 impl Tap {
     fn name(&self, name: &str, id: TopicId) -> Arc<str> {
@@ -160,8 +236,8 @@ impl AsyncWrite for TappedStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = &written {
-            let is_commit = |header: &[u8]| header[..2] == ApiKey::OffsetCommit.number().to_be_bytes();
-            for frame in self.requests.feed(&bytes[..*written], is_commit) {
+            let is_read = |header: &[u8]| APIS.iter().any(|api| header[..2] == api.number().to_be_bytes());
+            for frame in self.requests.feed(&bytes[..*written], is_read) {
                 self.sent(frame);
             }
         }

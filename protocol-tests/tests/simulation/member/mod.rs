@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ottla::consumer::{Error, assignor};
-use ottla::{AutoOffsetReset, Batch, Client, Connector, Consumer, ConsumerHandle};
+use ottla::{AutoOffsetReset, Batch, Client, Connector, Consumer, ConsumerHandle, ErrorCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -104,6 +104,11 @@ impl Running {
     /// Told to a member that has ended, it is not heard.
     pub(crate) fn tell(&self, command: Command) {
         let _ = self.commands.send(command);
+    }
+
+    /// Whether its task has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Waits until its task has ended.
@@ -285,16 +290,27 @@ impl Member {
         self.history.record(Event::Refused { member: self.name, what, error: chain(error) });
     }
 
-    /// Notes an error of a poll. Whether it is the end.
-    async fn poll_failed(&self, error: &Error) -> bool {
+    /// Notes an error of a poll. How the member ends of it, if it does.
+    async fn poll_failed(&self, error: &Error) -> Option<&'static str> {
         if error.is_fatal() {
-            self.refused("poll", error);
-            return true;
+            return Some(self.given_up("poll", error));
         }
         self.failed("poll", error);
         // As applications do that do not want to spin.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        false
+        None
+    }
+
+    /// Notes that the consumer cannot go on.
+    fn given_up(&self, what: &'static str, error: &Error) -> &'static str {
+        // A coordinator that moves before a generation is complete forgets the id that it gave to a static member in its
+        // new life, and remembers the one before: Kafka's brokers fence the new one. It has to begin again.
+        if self.plan.is_static && error.error_code() == Some(ErrorCode::FencedInstanceId) {
+            self.failed(what, error);
+            return "fenced";
+        }
+        self.refused(what, error);
+        "failed"
     }
 
     fn subscribe(&self, consumer: &ConsumerHandle, topics: &BTreeSet<&'static str>) {

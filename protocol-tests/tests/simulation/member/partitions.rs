@@ -64,10 +64,7 @@ pub(super) async fn run(
 fn give_up(member: &Member, ended: Result<(), Error>) -> &'static str {
     match ended {
         Ok(()) => "ended by itself",
-        Err(error) => {
-            member.refused("run", &error);
-            "failed"
-        }
+        Err(error) => member.given_up("run", &error),
     }
 }
 

@@ -48,28 +48,28 @@ pub(super) async fn run(
             polled = application.poll() => polled,
         };
         match batches {
-            Some(batches) => application.read(batches).await,
-            None => return "failed",
+            Ok(batches) => application.read(batches).await,
+            Err(how) => return how,
         }
     }
 }
 
 impl Application<'_> {
-    /// `None`: polling makes no sense any more.
-    async fn poll(&mut self) -> Option<Batches> {
+    /// An error says how the member has ended.
+    async fn poll(&mut self) -> Result<Batches, &'static str> {
         let timeout = Duration::from_millis(self.random.u64(0..2000));
         let drops = self.random.u32(0..100) < self.member.plan.drops_percent;
         let polls = if drops { self.random.u32(0..6) } else { u32::MAX };
         let polling = drop_after(polls, self.consumer.poll(timeout));
         match self.member.within(timeout + SLACK, "poll", polling).await {
-            Some(Some(Ok(batches))) => Some(batches),
-            Some(Some(Err(error))) => (!self.member.poll_failed(&error).await).then(Batches::default),
+            Some(Some(Ok(batches))) => Ok(batches),
+            Some(Some(Err(error))) => self.member.poll_failed(&error).await.map_or(Ok(Batches::default()), Err),
             Some(None) => {
                 // Time has to pass, or dropping on and on would keep everybody from everything.
                 tokio::time::sleep(Duration::from_millis(self.random.u64(1..20))).await;
-                Some(Batches::default())
+                Ok(Batches::default())
             }
-            None => Some(Batches::default()),
+            None => Ok(Batches::default()),
         }
     }
 

@@ -90,8 +90,8 @@ impl Application<'_> {
                     }
                 }
                 Ok(Some(Err(error))) => {
-                    if self.member.poll_failed(&error).await {
-                        return Left::Ended("failed");
+                    if let Some(how) = self.member.poll_failed(&error).await {
+                        return Left::Ended(how);
                     }
                 }
                 Ok(None) => return Left::Ended("failed"),
