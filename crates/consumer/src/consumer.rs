@@ -5,8 +5,10 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ottla_cluster::Metadata;
 use ottla_coordinator::{Coordinator, CoordinatorHandle, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::rebalance::{self, Step};
@@ -31,6 +33,8 @@ pub struct Consumer {
     /// A lookup of committed offsets.
     lookup: Mutex<Option<Pending>>,
     is_unsubscribing: bool,
+    /// For a subscription by pattern.
+    metadata: watch::Receiver<Arc<Metadata>>,
 }
 
 /// A future that outlives the poll which began it.
@@ -44,9 +48,10 @@ impl std::fmt::Debug for Pending {
 
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, fetcher: Fetcher, group: Option<Coordinator>) -> Self {
+        let metadata = shared.cluster.metadata_changes();
         let handle = ConsumerHandle::new(shared);
         let (step, lookup) = (Mutex::new(None), Mutex::new(None));
-        Self { handle, fetcher, group, step, lookup, is_unsubscribing: false }
+        Self { handle, fetcher, group, step, lookup, is_unsubscribing: false, metadata }
     }
 
     /// Batches that have come: at once if there are some, else as soon as there are; none when `timeout` is over.
@@ -198,6 +203,7 @@ impl Consumer {
             shared.commit_if_due(now.into_std());
             let deadline = *deadline.get_or_insert_with(|| now + timeout.min(LONGEST_WAIT));
             let commit_at = shared.state().auto_commit.next_deadline();
+            let ask_at = shared.ask_for_topics(now.into_std());
             tokio::select! {
                 biased; // a rebalance goes before records, and records before the end of the wait
                 () = group_event(shared.group.as_ref()) => {}
@@ -205,8 +211,10 @@ impl Consumer {
                     *slot(&mut self.lookup) = None;
                     self.lookup_ended(&shared, ended)?;
                 }
+                Ok(()) = self.metadata.changed(), if ask_at.is_some() => shared.matched(),
                 batches = self.fetcher.poll(deadline - now) => return Ok(batches?),
                 () = sleep_until(commit_at) => {}
+                () = sleep_until(ask_at) => {}
             }
         }
     }

@@ -10,6 +10,8 @@ use ottla_wire::TopicPartition;
 use crate::Error;
 use crate::background::BackgroundError;
 use crate::shared::Shared;
+use crate::subscription::Subscription;
+use crate::topic_pattern::TopicPattern;
 
 /// A consumer's handle: cheap to clone, usable from any task while the consumer polls. What it does holds from the
 /// moment when the call returns.
@@ -45,8 +47,33 @@ impl ConsumerHandle {
         if topics.is_empty() {
             return Err(Error::NoTopics);
         }
-        self.shared.state().subscription.subscribe(topics.clone())?;
+        self.shared.state().subscription.subscribe(Subscription::Topics(topics.clone()))?;
         group.subscribe(topics);
+        Ok(())
+    }
+
+    /// Reads the topics whose names match, those that exist and those that come, but for Kafka's own; otherwise as
+    /// [`subscribe`](Self::subscribe). The cluster is asked for all its topics every `metadata.max.age.ms`, and a
+    /// rebalance follows when others match than before.
+    ///
+    /// The pattern is any function, so that it can be a prefix as well as a regular expression of one's own choice:
+    ///
+    /// ```
+    /// # fn subscribe(consumer: &ottla_consumer::Consumer) -> Result<(), ottla_consumer::Error> {
+    /// consumer.subscribe_matching(|topic| topic.starts_with("letters-"))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoGroup`] without `group.id`; [`Error::MixedSubscription`] if partitions are assigned by the application.
+    pub fn subscribe_matching(&self, picks: impl Fn(&str) -> bool + Send + Sync + 'static) -> Result<(), Error> {
+        self.shared.group("subscribing to topics")?;
+        let mut state = self.shared.state();
+        state.subscription.subscribe(Subscription::Matching(TopicPattern::new(picks), None))?;
+        state.ask_for_topics.restart();
+        drop(state);
+        self.shared.matched();
         Ok(())
     }
 

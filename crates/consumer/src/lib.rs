@@ -9,7 +9,7 @@
 //! # Reading the code
 //!
 //! [`ConsumerBuilder`], [`Consumer`], [`ConsumerHandle`]; then `rebalance`, the steps from an event of the group to the next
-//! record. Without I/O: [`subscription`] (topics or partitions), [`marks`] (what is done with of what was handed out
+//! record. Without I/O: [`subscription`] (topics or partitions), [`topic_pattern`] (which topics match), [`marks`] (what is done with of what was handed out
 //! piece by piece), [`auto_commit`] (when, and what has moved). Ways to read beside polls: [`RecordStream`],
 //! [`PartitionStreams`], [`Consumer::run`].
 #![forbid(unsafe_code)]
@@ -30,6 +30,7 @@ mod run;
 mod shared;
 mod stream;
 mod subscription;
+mod topic_pattern;
 
 pub use background::BackgroundError;
 pub use builder::ConsumerBuilder;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ottla_cluster::Cluster;
+use ottla_cluster::{Cluster, Topics};
 use ottla_coordinator::{Assigned, CoordinatorHandle, OffsetAndMetadata};
 use ottla_fetcher::{Completed, FetcherHandle, StartAt};
 use ottla_wire::TopicPartition;
@@ -16,6 +16,7 @@ use crate::listener::AnyListener;
 use crate::marks::Marks;
 use crate::partition_stream::Channels;
 use crate::subscription::Subscription;
+use crate::topic_pattern::AskForTopics;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub(crate) auto_commit: AutoCommit,
     /// Partitions that the application has paused; partition streams pause some for themselves.
     pub(crate) paused: BTreeSet<TopicPartition>,
+    /// For a subscription by pattern.
+    pub(crate) ask_for_topics: AskForTopics,
     /// The newest assignment by the group.
     pub(crate) assigned: Option<Arc<Assigned>>,
     /// What makes further polls pointless.
@@ -72,6 +75,7 @@ impl Shared {
             marks: Marks::default(),
             auto_commit: AutoCommit::new(auto_commit_interval),
             paused: BTreeSet::new(),
+            ask_for_topics: AskForTopics::new(cluster.config().metadata_max_age),
             assigned: None,
             fatal: None,
             courses: 0,
@@ -87,6 +91,28 @@ impl Shared {
     /// The group, for something that needs one.
     pub(crate) fn group(&self, attempted: &'static str) -> Result<&CoordinatorHandle, Error> {
         self.group.as_ref().ok_or(Error::NoGroup { attempted })
+    }
+
+    /// Takes in which topics match the pattern that is subscribed to, as far as all topics are known.
+    pub(crate) fn matched(&self) {
+        let Some(pattern) = self.state().subscription.pattern().cloned() else { return };
+        // Outside the lock: it is the application's code.
+        let Some(matching) = pattern.pick(&self.cluster.metadata()) else { return };
+        if let Some(group) = &self.group
+            && self.state().subscription.matched(&matching)
+        {
+            group.subscribe(matching);
+        }
+    }
+
+    /// Asks for all topics, where a pattern is subscribed to and it is time. Says when it will be again.
+    pub(crate) fn ask_for_topics(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.state();
+        state.subscription.pattern()?;
+        if state.ask_for_topics.take_due(now) {
+            self.cluster.request_refresh(Topics::All);
+        }
+        state.ask_for_topics.next_deadline()
     }
 
     /// What may be committed of every assigned partition.

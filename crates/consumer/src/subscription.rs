@@ -5,45 +5,68 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::Error;
+use crate::topic_pattern::TopicPattern;
 
 /// See the [module](self).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) enum Subscription {
     /// Nothing has been said yet.
     #[default]
     None,
     /// The group assigns partitions of these topics.
     Topics(BTreeSet<Arc<str>>),
+    /// The group assigns partitions of the topics that match; `None` while it is not known which do.
+    Matching(TopicPattern, Option<BTreeSet<Arc<str>>>),
     /// The application assigns partitions.
     Partitions,
 }
 
 impl Subscription {
-    /// The topics, where the group assigns.
+    /// The topics, where the group assigns, and as far as they are known.
     pub(crate) fn topics(&self) -> Option<&BTreeSet<Arc<str>>> {
         match self {
             Self::Topics(topics) => Some(topics),
+            Self::Matching(_, topics) => topics.as_ref(),
             Self::None | Self::Partitions => None,
         }
     }
 
-    /// Subscribes to topics.
-    pub(crate) fn subscribe(&mut self, topics: BTreeSet<Arc<str>>) -> Result<(), Error> {
+    /// The pattern, where there is one.
+    pub(crate) fn pattern(&self) -> Option<&TopicPattern> {
+        match self {
+            Self::Matching(pattern, _) => Some(pattern),
+            Self::None | Self::Topics(_) | Self::Partitions => None,
+        }
+    }
+
+    /// Subscribes to topics, or to a pattern.
+    pub(crate) fn subscribe(&mut self, to: Self) -> Result<(), Error> {
         match self {
             Self::Partitions => {
                 Err(Error::MixedSubscription { attempted: "subscribing to topics", present: "partitions are assigned" })
             }
-            Self::None | Self::Topics(_) => {
-                *self = Self::Topics(topics);
+            Self::None | Self::Topics(_) | Self::Matching(..) => {
+                *self = to;
                 Ok(())
             }
+        }
+    }
+
+    /// Takes in which topics match. True if that is news.
+    pub(crate) fn matched(&mut self, matching: &BTreeSet<Arc<str>>) -> bool {
+        match self {
+            Self::Matching(_, topics) if topics.as_ref() != Some(matching) => {
+                *topics = Some(matching.clone());
+                true
+            }
+            Self::None | Self::Topics(_) | Self::Matching(..) | Self::Partitions => false,
         }
     }
 
     /// Assigns partitions, or, where there are none, makes way for either.
     pub(crate) fn assign(&mut self, is_empty: bool) -> Result<(), Error> {
         match self {
-            Self::Topics(_) => {
+            Self::Topics(_) | Self::Matching(..) => {
                 Err(Error::MixedSubscription { attempted: "assigning partitions", present: "topics are subscribed to" })
             }
             Self::None | Self::Partitions => {
@@ -65,13 +88,13 @@ mod tests {
     #[test]
     fn topics_and_partitions_exclude_each_other() {
         let mut subscription = Subscription::default();
-        subscription.subscribe(topics()).unwrap();
+        subscription.subscribe(Subscription::Topics(topics())).unwrap();
         let error = subscription.assign(false).unwrap_err();
         assert_eq!(error.to_string(), "assigning partitions is not possible while topics are subscribed to");
 
         let mut subscription = Subscription::default();
         subscription.assign(false).unwrap();
-        let error = subscription.subscribe(topics()).unwrap_err();
+        let error = subscription.subscribe(Subscription::Topics(topics())).unwrap_err();
         assert_eq!(error.to_string(), "subscribing to topics is not possible while partitions are assigned");
     }
 
@@ -80,7 +103,18 @@ mod tests {
         let mut subscription = Subscription::default();
         subscription.assign(false).unwrap();
         subscription.assign(true).unwrap();
-        subscription.subscribe(topics()).unwrap();
+        subscription.subscribe(Subscription::Topics(topics())).unwrap();
+        assert_eq!(subscription.topics(), Some(&topics()));
+    }
+
+    #[test]
+    fn a_pattern_stands_for_nothing_until_it_is_known_what_matches() {
+        let mut subscription = Subscription::default();
+        subscription.subscribe(Subscription::Matching(TopicPattern::new(|_| true), None)).unwrap();
+        assert_eq!(subscription.topics(), None);
+        assert!(subscription.assign(false).is_err());
+        assert!(subscription.matched(&topics()));
+        assert!(!subscription.matched(&topics()), "no news");
         assert_eq!(subscription.topics(), Some(&topics()));
     }
 }

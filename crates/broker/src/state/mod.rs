@@ -2,7 +2,8 @@
 //!
 //! One state is shared by all nodes: metadata is never stale between them, unless a fault makes it so. Decisions only:
 //! events and the time come in; the requests that have to be looked at again come out of
-//! [`take_changed`](ClusterState::take_changed).
+//! [`take_changed`](ClusterState::take_changed), after [`settle`](ClusterState::settle) has had the group coordinators
+//! follow what has changed.
 //!
 //! A node is in one of three states:
 //!

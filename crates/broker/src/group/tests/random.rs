@@ -61,9 +61,8 @@ fn check(fixture: &Fixture) {
         assert!(member.instance_id.as_ref().is_none_or(|id| group.static_members.get(id) == Some(&member.id)));
         assert!(!group.pending.contains_key(&member.id), "whoever is a member is not on its way");
         match group.phase {
-            Phase::PreparingRebalance(_) => assert!(member.syncing.is_empty()),
+            Phase::PreparingRebalance(_) | Phase::Stable(_) => assert!(member.syncing.is_empty()),
             Phase::CompletingRebalance(_) => assert!(member.joining.is_empty()),
-            Phase::Stable(_) => assert!(member.syncing.is_empty()),
             Phase::Empty | Phase::Dead => panic!("an empty group has no members"),
         }
     }

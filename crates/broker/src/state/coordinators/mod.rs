@@ -33,7 +33,7 @@ pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 /// `transaction.state.log.num.partitions`).
 const COORDINATOR_PARTITIONS: i32 = 50;
 
-/// How many replicas those have, where there are so many nodes (`offsets.topic.replication.factor`).
+/// How many replicas those have, where so many nodes are up when they are made (`offsets.topic.replication.factor`).
 const COORDINATOR_REPLICAS: usize = 3;
 
 /// Whether a topic is one of the brokers' own.
