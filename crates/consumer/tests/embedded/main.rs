@@ -6,6 +6,7 @@ mod cancel;
 mod contract;
 mod corrupt;
 mod faults;
+mod groups;
 mod memory;
 mod random;
 mod reading;
