@@ -106,7 +106,7 @@ impl ConsumerHandle {
     /// The offset up to which the application has come back from what it was handed: what may be committed. A batch is
     /// come back from when its iterator has returned `None`, or when the next poll begins.
     pub fn completed(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
-        Ok(self.fetcher.completed(partition)?)
+        Ok(self.fetcher.completed(partition)?.map(|completed| completed.offset))
     }
 
     /// How many records are between the position and the end of the replicated log, as the last answer told; `None`

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use ottla_wire::TopicPartition;
 use ottla_wire::records::{OpenBatch, OwnedRecord, Record, TimestampType};
+use ottla_wire::{LeaderEpoch, TopicPartition};
 
 use crate::Records;
 use crate::handed_out::Progress;
@@ -25,6 +25,7 @@ impl Batches {
             partition: opened.partition,
             high_watermark: opened.high_watermark,
             from: opened.from,
+            leader_epoch: opened.leader_epoch,
             open: opened.open,
             progress: Arc::clone(progress),
             cell,
@@ -79,6 +80,7 @@ pub struct Batch {
     partition: TopicPartition,
     high_watermark: i64,
     from: i64,
+    leader_epoch: Option<LeaderEpoch>,
     open: OpenBatch,
     progress: Arc<Progress>,
     cell: usize,
@@ -103,6 +105,16 @@ impl Batch {
     /// The end of the partition's replicated log, when this was fetched.
     pub fn high_watermark(&self) -> i64 {
         self.high_watermark
+    }
+
+    /// The offset that its records are handed out from: those before it were read already, or not asked for.
+    pub fn start_offset(&self) -> i64 {
+        self.from
+    }
+
+    /// The epoch of the leader that appended it, where the log says so (KIP-320).
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.leader_epoch
     }
 
     /// The offset behind it.

@@ -14,6 +14,7 @@ use crate::answer::{Hints, is_answered_by_waiting};
 use crate::buffer_pool::BufferPool;
 use crate::driver::{self, now};
 use crate::hand_out::Taken;
+use crate::handed_out::Completed;
 use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
 use crate::opener::Opener;
 use crate::state::State;
@@ -137,6 +138,11 @@ impl Fetcher {
                 () = tokio::time::sleep_until(starved_at.unwrap_or(deadline)) => {}
             }
         }
+    }
+
+    /// Says that the application has come back from all that it was handed, as the next [`poll`](Self::poll) will.
+    pub fn settle(&mut self) {
+        self.handle.shared.begin_poll();
     }
 
     /// What can be handed out now.
@@ -301,8 +307,28 @@ impl FetcherHandle {
 
     /// The offset up to which the application has *come back from* what it was handed: whole batches whose iterator has
     /// returned `None`, and all that was handed out before the last poll. This is what may be committed.
-    pub fn completed(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
+    pub fn completed(&self, partition: &TopicPartition) -> Result<Option<Completed>, Error> {
         self.shared.state().completed(partition)
+    }
+
+    /// The same of every partition that is assigned and whose position is known.
+    pub fn all_completed(&self) -> BTreeMap<TopicPartition, Completed> {
+        self.shared.state().all_completed()
+    }
+
+    /// The partitions that were to start at [`StartAt::Committed`] and have not been started.
+    pub fn awaiting(&self) -> BTreeSet<TopicPartition> {
+        self.shared.state().awaiting()
+    }
+
+    /// Starts a partition that was to start at [`StartAt::Committed`]. Does nothing, and says so by `false`, if it has been
+    /// started or sought since, or is not assigned: a seek of the application goes before what somebody found out.
+    pub fn start_awaited(&self, partition: &TopicPartition, start: StartAt) -> bool {
+        let started = self.shared.state().start_awaited(partition, start);
+        if started {
+            self.shared.changed.notify_waiters();
+        }
+        started
     }
 
     /// The high watermark that the last answer told, and so without asking; `None` before the first.

@@ -27,6 +27,7 @@ impl State {
         for settled in self.handed_out.settle() {
             let Some(partition) = self.current(settled.place, settled.generation) else { continue };
             partition.position = Some(settled.position);
+            partition.position_epoch = settled.leader_epoch.or(partition.position_epoch);
             if settled.is_corrupt {
                 // Its iterator has told the application, and will tell it again.
                 partition.rewind(settled.position);

@@ -7,6 +7,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use ottla_wire::LeaderEpoch;
+
+/// An offset of a partition up to which the application has come back from what it was handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Completed {
+    /// The offset of the next record.
+    pub offset: i64,
+    /// The leader epoch of the last batch before it, where one was read (KIP-320).
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+impl Completed {
+    /// An offset, and the leader epoch of the batch before it.
+    pub fn new(offset: i64, leader_epoch: Option<LeaderEpoch>) -> Self {
+        Self { offset, leader_epoch }
+    }
+}
+
 /// The cells of one poll's batches.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -56,6 +75,8 @@ pub(crate) struct Stretch {
     pub(crate) start: i64,
     /// The offset behind it.
     pub(crate) end: i64,
+    /// The leader epoch of its batch.
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
     /// Its batch, by its cell; `None`: there is nothing in it to hand out.
     pub(crate) cell: Option<usize>,
 }
@@ -74,6 +95,8 @@ pub(crate) struct Settled {
     pub(crate) place: usize,
     pub(crate) generation: u64,
     pub(crate) position: i64,
+    /// The leader epoch of the last batch that was gone through, if one was.
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
     /// Whether the record there could not be read.
     pub(crate) is_corrupt: bool,
 }
@@ -89,7 +112,7 @@ impl HandedOut {
     pub(crate) fn settle(&mut self) -> Vec<Settled> {
         let mut settled: Vec<Settled> = Vec::new();
         let mut corrupt: Vec<usize> = Vec::new();
-        for Stretch { place, generation, end, cell, .. } in self.stretches.drain(..) {
+        for Stretch { place, generation, end, cell, leader_epoch, .. } in self.stretches.drain(..) {
             if corrupt.contains(&place) {
                 continue; // what comes behind a record that could not be read will be handed out again
             }
@@ -101,9 +124,13 @@ impl HandedOut {
             if is_corrupt {
                 corrupt.push(place);
             }
+            let leader_epoch = leader_epoch.filter(|_| !is_corrupt);
             match settled.last_mut().filter(|last| last.place == place && last.generation == generation) {
-                Some(last) => (last.position, last.is_corrupt) = (position, is_corrupt),
-                None => settled.push(Settled { place, generation, position, is_corrupt }),
+                Some(last) => {
+                    (last.position, last.is_corrupt) = (position, is_corrupt);
+                    last.leader_epoch = leader_epoch.or(last.leader_epoch);
+                }
+                None => settled.push(Settled { place, generation, position, leader_epoch, is_corrupt }),
             }
         }
         self.progress = Arc::default();
@@ -123,12 +150,14 @@ impl HandedOut {
     }
 
     /// The offset up to which all batches have been come back from, where the application has been handed some.
-    pub(crate) fn completed(&self, place: usize, generation: u64) -> Option<i64> {
-        let mut completed = None;
+    pub(crate) fn completed(&self, place: usize, generation: u64) -> Option<Completed> {
+        let mut completed: Option<Completed> = None;
         for stretch in self.of(place, generation) {
             match stretch.cell.map_or(Reached::End, |cell| self.progress.reached(cell)) {
-                Reached::End => completed = Some(stretch.end),
-                Reached::Offset(_) | Reached::Corrupt(_) => return Some(completed.unwrap_or(stretch.start)),
+                Reached::End => completed = Some(Completed::new(stretch.end, stretch.leader_epoch)),
+                Reached::Offset(_) | Reached::Corrupt(_) => {
+                    return Some(completed.unwrap_or(Completed::new(stretch.start, None)));
+                }
             }
         }
         completed
@@ -145,7 +174,11 @@ mod tests {
     use super::*;
 
     fn stretch(start: i64, end: i64, cell: Option<usize>) -> Stretch {
-        Stretch { place: 3, generation: 1, start, end, cell }
+        Stretch { place: 3, generation: 1, start, end, leader_epoch: Some(LeaderEpoch(7)), cell }
+    }
+
+    fn completed(handed_out: &HandedOut) -> Option<i64> {
+        handed_out.completed(3, 1).map(|completed| completed.offset)
     }
 
     fn handed_out() -> (HandedOut, Arc<Progress>) {
@@ -159,12 +192,14 @@ mod tests {
     #[test]
     fn leaving_a_batch_early_keeps_the_position_behind_the_last_record() {
         let (mut handed_out, progress) = handed_out();
-        assert_eq!((handed_out.position(3, 1), handed_out.completed(3, 1)), (Some(10), Some(10)));
+        assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(10), Some(10)));
         progress.cell(0).unwrap().store(14, Ordering::Relaxed);
-        assert_eq!((handed_out.position(3, 1), handed_out.completed(3, 1)), (Some(14), Some(10)));
+        assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(14), Some(10)));
         progress.cell(0).unwrap().store(END, Ordering::Relaxed);
-        assert_eq!((handed_out.position(3, 1), handed_out.completed(3, 1)), (Some(30), Some(30)));
-        let settled = Settled { place: 3, generation: 1, position: 40, is_corrupt: false };
+        assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(30), Some(30)));
+        let leader_epoch = Some(LeaderEpoch(7));
+        assert_eq!(handed_out.completed(3, 1), Some(Completed { offset: 30, leader_epoch }));
+        let settled = Settled { place: 3, generation: 1, position: 40, leader_epoch, is_corrupt: false };
         assert_eq!(handed_out.settle(), [settled]);
         assert_eq!(handed_out.position(3, 1), None);
     }
@@ -173,9 +208,9 @@ mod tests {
     fn a_batch_that_is_read_out_of_turn_counts_when_those_before_it_have_been() {
         let (handed_out, progress) = handed_out();
         progress.cell(1).unwrap().store(END, Ordering::Relaxed);
-        assert_eq!((handed_out.position(3, 1), handed_out.completed(3, 1)), (Some(10), Some(10)));
+        assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(10), Some(10)));
         progress.cell(0).unwrap().store(END, Ordering::Relaxed);
-        assert_eq!((handed_out.position(3, 1), handed_out.completed(3, 1)), (Some(40), Some(40)));
+        assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(40), Some(40)));
     }
 
     #[test]
@@ -183,8 +218,8 @@ mod tests {
         let (mut handed_out, progress) = handed_out();
         progress.cell(0).unwrap().store(!12, Ordering::Relaxed);
         progress.cell(1).unwrap().store(END, Ordering::Relaxed);
-        assert_eq!((handed_out.position(3, 1), handed_out.completed(3, 1)), (Some(12), Some(10)));
-        let settled = Settled { place: 3, generation: 1, position: 12, is_corrupt: true };
+        assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(12), Some(10)));
+        let settled = Settled { place: 3, generation: 1, position: 12, leader_epoch: None, is_corrupt: true };
         assert_eq!(handed_out.settle(), [settled]);
     }
 

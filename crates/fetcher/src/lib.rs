@@ -40,6 +40,7 @@ pub use batch::{Batch, Batches};
 pub use config::{FetcherConfig, InvalidSetting, IsolationLevel};
 pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};
+pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
 pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
 pub use record::{Header, Headers, OwnedRecord, Record, Records, TimestampType};

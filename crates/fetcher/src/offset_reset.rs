@@ -32,6 +32,9 @@ pub enum StartAt {
     Latest,
     /// The first record whose timestamp is this or later, in milliseconds since 1970; the end where there is none.
     Timestamp(i64),
+    /// The offset that the group has committed; where there is none, what `auto.offset.reset` says. The fetcher itself knows
+    /// no group: the partition waits for [`FetcherHandle::start_awaited`](crate::FetcherHandle::start_awaited).
+    Committed,
 }
 
 /// What ListOffsets can be asked for.
@@ -79,6 +82,8 @@ pub(crate) enum Start {
     At(i64),
     /// By asking.
     Ask(Lookup),
+    /// Somebody else finds out.
+    Await,
     /// Not at all: the policy is to say so.
     Refuse,
 }
@@ -91,6 +96,7 @@ impl Start {
             (StartAt::Earliest, _) | (StartAt::Reset, AutoOffsetReset::Earliest) => Self::Ask(Lookup::Earliest),
             (StartAt::Latest, _) | (StartAt::Reset, AutoOffsetReset::Latest) => Self::Ask(Lookup::Latest),
             (StartAt::Timestamp(timestamp), _) => Self::Ask(Lookup::Timestamp(timestamp)),
+            (StartAt::Committed, _) => Self::Await,
             (StartAt::Reset, AutoOffsetReset::None) => Self::Refuse,
         }
     }
@@ -107,6 +113,7 @@ mod tests {
             assert_eq!(Start::decide(StartAt::Earliest, policy), Start::Ask(Lookup::Earliest));
             assert_eq!(Start::decide(StartAt::Latest, policy), Start::Ask(Lookup::Latest));
             assert_eq!(Start::decide(StartAt::Timestamp(7), policy), Start::Ask(Lookup::Timestamp(7)));
+            assert_eq!(Start::decide(StartAt::Committed, policy), Start::Await);
         }
         assert_eq!(Start::decide(StartAt::Reset, AutoOffsetReset::Earliest), Start::Ask(Lookup::Earliest));
         assert_eq!(Start::decide(StartAt::Reset, AutoOffsetReset::Latest), Start::Ask(Lookup::Latest));

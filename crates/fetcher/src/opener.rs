@@ -4,9 +4,10 @@
 //! can be, a few hundred KiB before the application reads them, so that the bytes are still in a cache then.
 
 use bytes::Bytes;
-use ottla_wire::TopicPartition;
+
 use ottla_wire::compression::{BatchMemory, Decompressor};
 use ottla_wire::records::{BatchFault, OpenBatch, RecordBatch, RecordBatches};
+use ottla_wire::{LeaderEpoch, TopicPartition};
 
 use crate::FetcherConfig;
 use crate::buffer_pool::BufferPool;
@@ -43,6 +44,7 @@ pub(crate) struct OpenedBatch {
     pub(crate) high_watermark: i64,
     /// The first offset that is wanted.
     pub(crate) from: i64,
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
     pub(crate) open: OpenBatch,
 }
 
@@ -116,6 +118,7 @@ impl Opener {
                 }
             };
             let (start, end) = (answered.position, batch.next_offset());
+            let leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
             answered.position = end;
             let cell = cell.map(|open| {
                 opened.count(&batch, &open);
@@ -123,12 +126,13 @@ impl Opener {
                     partition: partition.clone(),
                     high_watermark: answered.high_watermark,
                     from: start,
+                    leader_epoch,
                     open,
                 });
                 opened.batches.len() - 1
             });
             let Answered { place, generation, .. } = answered;
-            opened.stretches.push(Stretch { place, generation, start, end, cell });
+            opened.stretches.push(Stretch { place, generation, start, end, leader_epoch, cell });
         }
         answered.records = batches.rest();
         if !answered.records.is_empty() {

@@ -3,8 +3,10 @@
 //! ```text
 //!                 ListOffsets answered
 //!   Starting ────────────────────────────▶ Fetching ──▶ its answers move the fetch offset on
-//!      ▲                                      │
-//!      └── OFFSET_OUT_OF_RANGE, seek to an end or a time
+//!    ▲    ▲                                   │
+//!    │    └── OFFSET_OUT_OF_RANGE, seek to an end or a time
+//!    │ no committed offset
+//!   Awaiting ──▶ Fetching, from the committed offset
 //! ```
 //!
 //! There are two positions. The *fetch offset* is where the next Fetch begins; it runs ahead while answers wait to be
@@ -35,6 +37,8 @@ pub(crate) struct Partition {
     pub(crate) phase: Phase,
     /// What the application has come back from; `None` until the start is known.
     pub(crate) position: Option<i64>,
+    /// The leader epoch of the last batch before the position, where one was read (KIP-320).
+    pub(crate) position_epoch: Option<LeaderEpoch>,
     pub(crate) paused: bool,
     /// The request that is in flight for it. The answer to any other changes nothing.
     pub(crate) in_flight: Option<u64>,
@@ -54,6 +58,8 @@ pub(crate) struct Partition {
 /// What is to be done next for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Where it starts is found out by somebody else: the committed offset of a group.
+    Awaiting,
     /// The start is to be looked up.
     Starting(Lookup),
     /// There is no position and none is to be looked up; the application has to seek. The offset is the one that was
@@ -73,6 +79,7 @@ impl Partition {
             generation,
             phase: Phase::Refused(None),
             position: None,
+            position_epoch: None,
             paused: false,
             in_flight: None,
             untold: false,
@@ -95,9 +102,11 @@ impl Partition {
         self.not_before = None;
         self.failures = 0;
         self.cut_answers = 0;
+        self.position_epoch = None;
         (self.phase, self.position) = match Start::decide(at, policy) {
             Start::At(offset) => (Phase::Fetching { offset, leader_epoch: None }, Some(offset)),
             Start::Ask(lookup) => (Phase::Starting(lookup), None),
+            Start::Await => (Phase::Awaiting, None),
             Start::Refuse => (Phase::Refused(None), None),
         };
     }
@@ -146,7 +155,7 @@ impl Partition {
     pub(crate) fn fetch_offset(&self) -> Option<i64> {
         match self.phase {
             Phase::Fetching { offset, .. } => Some(offset),
-            Phase::Starting(_) | Phase::Refused(_) => None,
+            Phase::Awaiting | Phase::Starting(_) | Phase::Refused(_) => None,
         }
     }
 
@@ -217,6 +226,15 @@ mod tests {
         assert!(!partition.wants_fetch());
         partition.started(17, None);
         assert_eq!((partition.fetch_offset(), partition.position), (Some(17), Some(17)));
+    }
+
+    #[test]
+    fn what_is_awaited_is_neither_fetched_nor_looked_up() {
+        let mut partition = partition(StartAt::Committed);
+        assert_eq!((partition.wants_lookup(), partition.position), (None, None));
+        assert!(!partition.wants_fetch());
+        partition.start(2, StartAt::Offset(3), AutoOffsetReset::Earliest);
+        assert_eq!(partition.fetch_offset(), Some(3));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use ottla_wire::{NodeId, TopicPartition};
 
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
-use crate::handed_out::HandedOut;
-use crate::position::Partition;
+use crate::handed_out::{Completed, HandedOut};
+use crate::position::{Partition, Phase};
 use crate::{Error, FetcherConfig, StartAt};
 
 /// See the [module](self).
@@ -174,11 +174,41 @@ impl State {
     }
 
     /// The offset up to which the application has come back from what it was handed.
-    pub(crate) fn completed(&self, name: &TopicPartition) -> Result<Option<i64>, Error> {
+    pub(crate) fn completed(&self, name: &TopicPartition) -> Result<Option<Completed>, Error> {
         let place = self.place(name)?;
-        let Some(partition) = self.partition(place) else { return Ok(None) };
+        Ok(self.partition(place).and_then(|partition| self.completed_of(place, partition)))
+    }
+
+    /// The same of every partition whose position is known.
+    pub(crate) fn all_completed(&self) -> BTreeMap<TopicPartition, Completed> {
+        let completed = |(name, place): (&TopicPartition, &usize)| {
+            let completed = self.completed_of(*place, self.partition(*place)?)?;
+            Some((name.clone(), completed))
+        };
+        self.places.iter().filter_map(completed).collect()
+    }
+
+    fn completed_of(&self, place: usize, partition: &Partition) -> Option<Completed> {
+        let before = partition.position.map(|offset| Completed::new(offset, partition.position_epoch));
         let completed = self.handed_out.completed(place, partition.generation);
-        Ok(completed.or(partition.position))
+        // Where none of what was handed out is completed, the epoch is that of what came before.
+        completed.filter(|completed| before.is_none_or(|before| before.offset != completed.offset)).or(before)
+    }
+
+    /// The partitions whose start somebody else is to find out.
+    pub(crate) fn awaiting(&self) -> BTreeSet<TopicPartition> {
+        let awaiting = self.partitions.iter().flatten().filter(|partition| partition.phase == Phase::Awaiting);
+        awaiting.map(|partition| partition.name.clone()).collect()
+    }
+
+    /// Starts a partition that waits for that. False if it does not: it was sought meanwhile, or is gone.
+    pub(crate) fn start_awaited(&mut self, name: &TopicPartition, start: StartAt) -> bool {
+        let Ok(place) = self.place(name) else { return false };
+        let is_awaiting = self.partition(place).is_some_and(|partition| partition.phase == Phase::Awaiting);
+        if is_awaiting {
+            self.start(place, start);
+        }
+        is_awaiting
     }
 
     /// Takes in what is known of the cluster.

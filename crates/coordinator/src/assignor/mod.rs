@@ -1,9 +1,22 @@
-//! Assignors: who of a group reads which partition. The member that leads the group runs one; the broker only passes its
-//! result on.
+//! Assignors: who of a group reads which partition. The member that leads the group runs one; the broker only passes
+//! its result on.
 //!
 //! An [`Assignor`] decides from what it is given and nothing else: no I/O, no clock, no state between two calls. What a
 //! member was assigned before comes back to the next leader in its subscription ([`Assignor::user_data`], owned
 //! partitions), so any member may lead next.
+//!
+//! Java's four stand here by Java's names ([`built_in`]). The algorithms work on numbers (`group`), and their results
+//! are Java's, partition by partition, so that it does not matter which client leads.
+
+mod cooperative_sticky;
+mod group;
+mod rack;
+mod range;
+mod round_robin;
+mod sticky;
+#[cfg(test)]
+mod tests;
+mod utf16;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +25,25 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_wire::consumer_protocol::Subscription;
 use ottla_wire::{GenerationId, TopicPartition};
+
+pub use cooperative_sticky::CooperativeStickyAssignor;
+pub use range::RangeAssignor;
+pub use round_robin::RoundRobinAssignor;
+pub use sticky::StickyAssignor;
+
+/// The assignor of that name: `range`, `roundrobin`, `sticky` or `cooperative-sticky`, or the name of Java's class, as
+/// `org.apache.kafka.clients.consumer.RangeAssignor`, which stands in the configurations of Java's clients.
+pub fn built_in(name: &str) -> Option<Arc<dyn Assignor>> {
+    match name {
+        "range" | "org.apache.kafka.clients.consumer.RangeAssignor" => Some(Arc::new(RangeAssignor)),
+        "roundrobin" | "org.apache.kafka.clients.consumer.RoundRobinAssignor" => Some(Arc::new(RoundRobinAssignor)),
+        "sticky" | "org.apache.kafka.clients.consumer.StickyAssignor" => Some(Arc::new(StickyAssignor)),
+        "cooperative-sticky" | "org.apache.kafka.clients.consumer.CooperativeStickyAssignor" => {
+            Some(Arc::new(CooperativeStickyAssignor))
+        }
+        _ => None,
+    }
+}
 
 /// Decides who reads what. All members of a group have to know the assignor that is used by its name.
 ///
