@@ -57,7 +57,9 @@ pub(crate) enum Effect {
 
 impl Fault {
     /// The request is answered with an error: in every partition or topic where the API has codes there, else at its
-    /// top level. Nothing is done, unless [`after_handling`](Self::after_handling) is said.
+    /// top level, or for every group or id that it names. OffsetFetch has it for the groups from version 2 on, and in
+    /// partitions where they are named by [`on_topic`](Self::on_topic) or [`on_partition`](Self::on_partition). Nothing is
+    /// done, unless [`after_handling`](Self::after_handling) is said.
     pub fn error(code: ErrorCode) -> Self {
         Self::new(Effect::Error(code))
     }

@@ -11,7 +11,8 @@ use crate::state::{ClusterState, Now, OFFSETS_TOPIC, PartitionKey};
 
 impl EmbeddedCluster {
     /// The node that coordinates a group: the leader of its partition of `__consumer_offsets`, which is made if it is not
-    /// there. COORDINATOR_NOT_AVAILABLE while none of its replicas can lead.
+    /// there. A node that has been killed is the leader until that is noticed. COORDINATOR_NOT_AVAILABLE while none of
+    /// its replicas can lead.
     ///
     /// # Cancel safety
     ///
@@ -42,8 +43,8 @@ impl EmbeddedCluster {
     ///
     /// Nothing happens when the future is dropped, but that `__consumer_offsets` may have been made.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, Error> {
-        self.with_coordinated("describing", group, |state, group, key, _| {
-            state.coordinator(OFFSETS_TOPIC, group)?;
+        self.with_coordinated("describing", group, |state, group, key, now| {
+            coordinated(state, group, now)?;
             Ok(state.group(key, group).map_or_else(GroupDescription::dead, Group::describe))
         })
         .await
@@ -55,8 +56,8 @@ impl EmbeddedCluster {
     ///
     /// Nothing happens when the future is dropped, but that `__consumer_offsets` may have been made.
     pub async fn committed_offsets(&self, group: &str) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
-        self.with_coordinated("reading the offsets of", group, |state, group, key, _| {
-            state.coordinator(OFFSETS_TOPIC, group)?;
+        self.with_coordinated("reading the offsets of", group, |state, group, key, now| {
+            coordinated(state, group, now)?;
             let offsets = state.committed_offsets(key, group);
             Ok(offsets.map(|(partition, offset)| (partition.clone(), offset.clone())).collect())
         })
@@ -83,5 +84,15 @@ impl EmbeddedCluster {
             action(state, &name, key, now)
         });
         done.await?.map_err(|code| Error::RefusedGroup { attempted, group: group.to_owned(), code })
+    }
+}
+
+/// Checks that the group's coordinator is up, and has read its log.
+fn coordinated(state: &ClusterState, group: &str, now: Now) -> Result<(), ErrorCode> {
+    let node = state.coordinator(OFFSETS_TOPIC, group)?;
+    match state.coordinated_by(node, group, now.instant) {
+        // It is dead, and nobody has noticed yet.
+        Err(ErrorCode::NotCoordinator) => Err(ErrorCode::CoordinatorNotAvailable),
+        coordinated => coordinated.map(drop),
     }
 }

@@ -29,11 +29,12 @@
 //!
 //! What it is: brokers that answer as Kafka's do, in every version of an API that they list, wherever a client can see
 //! it; elections, in-sync replicas, leader epochs, high watermarks and what a crash loses, by Kafka's rules; classic
-//! consumer groups, coordinated by the leaders of `__consumer_offsets`, which has what Kafka writes there. Committed
-//! offsets do not expire, and there are no transactions yet. What it is not: durable (everything is in memory), secured, or reachable from another machine (it listens on loopback only).
+//! consumer groups, whose coordinators lead the partitions of `__consumer_offsets` and write there what Kafka's do. What
+//! it is not: durable (everything is in memory, and nothing expires), secured, or reachable from another machine (it
+//! listens on loopback only). It has no transactions yet.
 //!
-//! Inside: `machine` decides without I/O on the `state`, `api` has an API a file, `group` is a
-//! consumer group, `log` holds a partition's bytes, `fault` says what goes wrong; `driver`, `node` and `network` do the I/O.
+//! Inside: `machine` decides without I/O on the `state`, `api` has an API a file, `group` is one consumer group, `log`
+//! holds a partition's bytes, `fault` says what goes wrong; `driver`, `node` and `network` do the I/O.
 #![forbid(unsafe_code)]
 
 mod api;

@@ -40,14 +40,14 @@ fn find(state: &mut ClusterState, context: &Context, key_type: i8, key: String) 
         (None, TRANSACTION) => state.find_coordinator(TRANSACTIONS_TOPIC, &key),
         (None, _) => Err(ErrorCode::InvalidRequest),
     };
-    let none =
+    let unset =
         Coordinator { node_id: NodeId::NONE, port: -1, error_message: Some(String::new()), ..Default::default() };
     let found = found.and_then(|id| Ok((id, state.live_node(id).ok_or(ErrorCode::CoordinatorNotAvailable)?)));
     match found {
         Ok((node_id, node)) => {
             let (host, port) = (node.address.host().to_owned(), i32::from(node.address.port()));
-            Coordinator { key, node_id, host, port, error_code: ErrorCode::None, ..none }
+            Coordinator { key, node_id, host, port, error_code: ErrorCode::None, ..unset }
         }
-        Err(error_code) => Coordinator { key, error_code, ..none },
+        Err(error_code) => Coordinator { key, error_code, ..unset },
     }
 }

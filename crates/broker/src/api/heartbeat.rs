@@ -6,6 +6,7 @@ use ottla_wire::messages::{HeartbeatRequest, HeartbeatResponse};
 use super::{AnyResponse, Context, Outcome};
 use crate::state::{ClusterState, Now};
 
+#[allow(clippy::needless_pass_by_value, reason = "the form of all handlers")]
 pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, request: HeartbeatRequest) -> Outcome {
     let answer = context.whole_refused_before().map_or_else(|| beat(state, now, context, &request), Err);
     let error_code = context.whole_answered_with().or(answer.err()).unwrap_or(ErrorCode::None);

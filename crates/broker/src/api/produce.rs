@@ -18,7 +18,7 @@ use ottla_wire::{ErrorCode, NodeId, TopicId};
 use super::{AnyResponse, Context, LeaderHints, Outcome, Waiting, WaitingRequest, partition_key};
 use crate::log::Verdict;
 use crate::records::{self, Rejected};
-use crate::state::{Awaited, ClusterState, Now, PartitionKey, TimestampType};
+use crate::state::{Awaited, ClusterState, Now, PartitionKey, TimestampType, is_internal};
 
 /// The longest that a client can make a request wait: Java's default for the whole delivery.
 const MAX_WAIT: Duration = Duration::from_mins(2);
@@ -78,6 +78,10 @@ fn append(
     let partition = state.partition(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if partition.leader() != Some(context.node) {
         return Err(ErrorCode::NotLeaderOrFollower.into());
+    }
+    if state.topic_by_id(key.topic).is_some_and(|topic| is_internal(&topic.name)) {
+        // What a client puts there would be read as what a coordinator wrote. Kafka lets nobody but its own tools.
+        return Err(ErrorCode::InvalidTopicException.into());
     }
     let in_sync = partition.in_sync().len();
     if acks == -1 && in_sync < config.min_in_sync_replicas {

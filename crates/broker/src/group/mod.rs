@@ -343,3 +343,5 @@ impl Group {
     }
 }
 
+#[cfg(test)]
+mod tests;

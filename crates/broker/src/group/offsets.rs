@@ -24,6 +24,7 @@ pub struct CommittedOffset {
 
 /// Who commits.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_field_names, reason = "Kafka's names")]
 pub(crate) struct Committer<'c> {
     /// Empty: no member.
     pub(crate) member_id: &'c str,

@@ -257,7 +257,7 @@ mod tests {
             instance_id: Some("instance".to_owned()),
             client_id: "client".to_owned(),
             client_host: "/127.0.0.1".to_owned(),
-            rebalance_timeout: Duration::from_secs(60),
+            rebalance_timeout: Duration::from_mins(1),
             session_timeout: Duration::from_secs(10),
             subscription: Bytes::from_static(b"subscription"),
             assignment: Bytes::from_static(b"assignment"),

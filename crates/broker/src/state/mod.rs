@@ -2,7 +2,8 @@
 //!
 //! One state is shared by all nodes: metadata is never stale between them, unless a fault makes it so. Decisions only:
 //! events and the time come in; the requests that have to be looked at again come out of
-//! [`take_changed`](ClusterState::take_changed).
+//! [`take_changed`](ClusterState::take_changed), after [`settle`](ClusterState::settle) has had the group coordinators
+//! follow what has changed.
 //!
 //! A node is in one of three states:
 //!
@@ -170,10 +171,10 @@ impl ClusterState {
 
     /// A random UUID, as Java prints it.
     pub(crate) fn new_uuid(&mut self) -> String {
-        let bytes = random_bytes(&mut self.random);
-        let part =
-            |range: std::ops::Range<usize>| bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        [part(0..4), part(4..6), part(6..8), part(8..10), part(10..16)].join("-")
+        let number = u128::from_be_bytes(random_bytes(&mut self.random));
+        let digits = format!("{number:032x}");
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| digits.get(part).unwrap_or_default());
+        parts.join("-")
     }
 
     /// An id for an idempotent producer.

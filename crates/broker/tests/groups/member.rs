@@ -15,7 +15,7 @@ use ottla_wire::{ErrorCode, GenerationId, NodeId};
 pub(crate) const GROUP: &str = "group";
 pub(crate) const TOPIC: &str = "topic";
 pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
-pub(crate) const REBALANCE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const REBALANCE_TIMEOUT: Duration = Duration::from_mins(1);
 
 pub(crate) fn in_memory() -> EmbeddedClusterBuilder {
     EmbeddedCluster::builder().transport(Transport::Memory(MemoryNetwork::new())).start_time_ms(1_000_000)
@@ -23,7 +23,7 @@ pub(crate) fn in_memory() -> EmbeddedClusterBuilder {
 
 pub(crate) async fn connect(cluster: &EmbeddedCluster, node: NodeId) -> Connection {
     let address = cluster.address(node).unwrap().clone();
-    let config = ConnectionConfig::default().request_timeout(Duration::from_secs(600));
+    let config = ConnectionConfig::default().request_timeout(Duration::from_mins(10));
     Connection::open(&*cluster.connector(), &address, config).await.unwrap()
 }
 
@@ -35,7 +35,7 @@ pub(crate) async fn connect_to_coordinator(cluster: &EmbeddedCluster) -> Connect
 /// A member with a connection of its own.
 pub(crate) struct Member {
     pub(crate) connection: Connection,
-    pub(crate) member_id: String,
+    pub(crate) id: String,
     pub(crate) instance_id: Option<String>,
     pub(crate) generation_id: GenerationId,
     pub(crate) protocols: Vec<&'static str>,
@@ -44,8 +44,8 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) async fn new(cluster: &EmbeddedCluster) -> Self {
         let connection = connect_to_coordinator(cluster).await;
-        let (member_id, generation_id) = (String::new(), GenerationId::NONE);
-        Self { connection, member_id, instance_id: None, generation_id, protocols: vec!["range"] }
+        let (id, generation_id) = (String::new(), GenerationId::NONE);
+        Self { connection, id, instance_id: None, generation_id, protocols: vec!["range"] }
     }
 
     pub(crate) async fn new_static(cluster: &EmbeddedCluster, instance_id: &str) -> Self {
@@ -61,7 +61,7 @@ impl Member {
             group_id: GROUP.to_owned(),
             session_timeout_ms: SESSION_TIMEOUT.as_millis() as i32,
             rebalance_timeout_ms: REBALANCE_TIMEOUT.as_millis() as i32,
-            member_id: self.member_id.clone(),
+            member_id: self.id.clone(),
             group_instance_id: self.instance_id.clone(),
             protocol_type: "consumer".to_owned(),
             protocols: self.protocols.iter().map(protocol).collect(),
@@ -73,7 +73,7 @@ impl Member {
     pub(crate) async fn try_join(&mut self) -> JoinGroupResponse {
         let response = self.connection.request(&self.join_request()).await.unwrap();
         if matches!(response.error_code, ErrorCode::None | ErrorCode::MemberIdRequired) {
-            self.member_id.clone_from(&response.member_id);
+            self.id.clone_from(&response.member_id);
             self.generation_id = response.generation_id;
         }
         response
@@ -89,21 +89,25 @@ impl Member {
         response
     }
 
-    pub(crate) async fn try_sync(&self, assignments: &[(&str, &'static [u8])]) -> SyncGroupResponse {
+    pub(crate) fn sync_request(&self, assignments: &[(&str, &'static [u8])]) -> SyncGroupRequest {
         let assignment = |(member_id, assignment): &(&str, &'static [u8])| SyncGroupRequestAssignment {
             member_id: (*member_id).to_owned(),
             assignment: Bytes::from_static(assignment),
         };
-        let request = SyncGroupRequest {
+        SyncGroupRequest {
             group_id: GROUP.to_owned(),
             generation_id: self.generation_id,
-            member_id: self.member_id.clone(),
+            member_id: self.id.clone(),
             group_instance_id: self.instance_id.clone(),
             protocol_type: Some("consumer".to_owned()),
             protocol_name: Some(self.protocols[0].to_owned()),
             assignments: assignments.iter().map(assignment).collect(),
-        };
-        self.connection.request(&request).await.unwrap()
+        }
+    }
+
+    /// Asks for the assignment once, whatever the answer.
+    pub(crate) async fn try_sync(&self, assignments: &[(&str, &'static [u8])]) -> SyncGroupResponse {
+        self.connection.request(&self.sync_request(assignments)).await.unwrap()
     }
 
     /// Asks for the assignment, which has to be given.
@@ -116,22 +120,22 @@ impl Member {
     /// Joins as the only member, and is assigned something.
     pub(crate) async fn join_alone(&mut self) {
         let joined = self.join().await;
-        assert_eq!(joined.leader, self.member_id);
-        assert_eq!(self.sync(&[(&self.member_id, b"all")]).await, b"all"[..]);
+        assert_eq!(joined.leader, self.id);
+        assert_eq!(self.sync(&[(&self.id, b"all")]).await, b"all"[..]);
     }
 
     pub(crate) async fn heartbeat(&self) -> ErrorCode {
         let request = HeartbeatRequest {
             group_id: GROUP.to_owned(),
             generation_id: self.generation_id,
-            member_id: self.member_id.clone(),
+            member_id: self.id.clone(),
             group_instance_id: self.instance_id.clone(),
         };
         self.connection.request(&request).await.unwrap().error_code
     }
 
     pub(crate) async fn leave(&self) -> ErrorCode {
-        let member = MemberIdentity { member_id: self.member_id.clone(), ..Default::default() };
+        let member = MemberIdentity { member_id: self.id.clone(), ..Default::default() };
         let request = LeaveGroupRequest { group_id: GROUP.to_owned(), members: vec![member], ..Default::default() };
         let response = self.connection.request(&request).await.unwrap();
         assert_eq!(response.error_code, ErrorCode::None);
@@ -146,12 +150,11 @@ pub(crate) async fn two_members(cluster: &EmbeddedCluster) -> (Member, Member) {
     assert_eq!(second.try_join().await.error_code, ErrorCode::MemberIdRequired);
     let (of_first, of_second) = tokio::join!(first.join(), second.join());
     assert_eq!(of_first.leader, of_second.leader);
-    let (mut leader, mut other) = if of_first.leader == first.member_id { (first, second) } else { (second, first) };
-    let given = [(leader.member_id.clone(), &b"one"[..]), (other.member_id.clone(), &b"two"[..])];
+    let (leader, other) = if of_first.leader == first.id { (first, second) } else { (second, first) };
+    let given = [(leader.id.clone(), &b"one"[..]), (other.id.clone(), &b"two"[..])];
     let given = given.each_ref().map(|(member_id, given)| (member_id.as_str(), *given));
     let (of_leader, of_other) = tokio::join!(leader.sync(&given), other.sync(&[]));
     assert_eq!((&of_leader[..], &of_other[..]), (&b"one"[..], &b"two"[..]));
-    (leader.generation_id, other.generation_id) = (of_first.generation_id, of_second.generation_id);
     (leader, other)
 }
 
@@ -159,4 +162,9 @@ pub(crate) async fn two_members(cluster: &EmbeddedCluster) -> (Member, Member) {
 pub(crate) async fn assignments(cluster: &EmbeddedCluster) -> BTreeMap<String, Bytes> {
     let members = cluster.describe_group(GROUP).await.unwrap().members;
     members.into_iter().map(|member| (member.member_id, member.assignment)).collect()
+}
+
+/// A millisecond less.
+pub(crate) fn just_under(time: Duration) -> Duration {
+    time.saturating_sub(Duration::from_millis(1))
 }

@@ -8,19 +8,20 @@
 //! Invariant: after [`ClusterState::settle`] there is a shard for exactly those partitions of the topic whose leader
 //! runs, and it is of that leader's epoch.
 
+mod moves;
+mod writes;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ottla_wire::compression::Decompressor;
 use ottla_wire::hashing::coordinator_partition;
-use ottla_wire::records::{BatchBuilder, ProducerState, RecordBatches};
 use ottla_wire::{ErrorCode, NodeId, TopicId, TopicPartition};
 
+pub(crate) use self::writes::WRITE_TIMEOUT;
+use self::writes::{Change, Unreplicated};
 use super::{ClusterState, NewTopic, Now, PartitionKey, Timer, TimerId};
-use crate::group::{Action, CommittedOffset, Group, GroupLimits, GroupMetadata, Record, Reply, ReplyId, Written};
-use crate::log::Log;
-use crate::records::{self, MAX_BATCH_BYTES};
+use crate::group::{Action, CommittedOffset, Group, GroupLimits, Record, Reply, ReplyId};
 
 /// The topic whose leaders coordinate groups.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -32,11 +33,8 @@ pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 /// `transaction.state.log.num.partitions`).
 const COORDINATOR_PARTITIONS: i32 = 50;
 
-/// How many replicas those have, where there are so many nodes (`offsets.topic.replication.factor`).
+/// How many replicas those have, where so many nodes are up when they are made (`offsets.topic.replication.factor`).
 const COORDINATOR_REPLICAS: usize = 3;
-
-/// How long a coordinator waits for what it has written to be replicated (`offsets.commit.timeout.ms`).
-pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a topic is one of the brokers' own.
 pub(crate) fn is_internal(topic: &str) -> bool {
@@ -74,24 +72,6 @@ struct Shard {
 struct Coordinated {
     group: Group,
     timer: Option<TimerId>,
-}
-
-/// Something that has been written.
-#[derive(Debug)]
-struct Unreplicated {
-    /// It is safe once the high watermark is there.
-    required: i64,
-    /// When the group is told that it failed, if it is to be told.
-    deadline: Option<Instant>,
-    group: Arc<str>,
-    change: Change,
-}
-
-/// What takes effect once it is safe.
-#[derive(Debug)]
-enum Change {
-    Offsets(Vec<(TopicPartition, Option<CommittedOffset>)>),
-    Group(Written),
 }
 
 impl ClusterState {
@@ -255,122 +235,12 @@ impl ClusterState {
         self.coordinators.deleted_topics.push((name, id));
     }
 
-    /// Has the coordinators follow what has changed: they move with the leaders of their partitions, and go on where
-    /// what they wrote has been replicated.
-    pub(crate) fn settle(&mut self, now: Now) {
-        for (name, id) in std::mem::take(&mut self.coordinators.deleted_topics) {
-            self.delete_offsets_of(&name, id, now);
-        }
-        while let Some(key) = self.changed.next_unsettled() {
-            let of_groups = self.topic_by_id(key.topic).is_some_and(|topic| *topic.name == *OFFSETS_TOPIC);
-            if of_groups || self.coordinators.shards.contains_key(&key) {
-                self.settle_partition(key, now);
-            }
-        }
-    }
-
     /// The time of a group's next step has come.
     pub(super) fn handle_group_timeout(&mut self, key: PartitionKey, group: &str, now: Now) {
         if let Some(coordinated) = self.coordinated_mut(key, group) {
             coordinated.timer = None;
         }
         self.with_group(key, now, group, |group| group.handle_timeout(now.instant));
-    }
-
-    /// What was written has not been replicated in time: groups that wait for it are told.
-    pub(super) fn handle_write_timeout(&mut self, key: PartitionKey, now: Now) {
-        let Some(shard) = self.coordinators.shards.get_mut(&key) else { return };
-        shard.timer = None;
-        let mut failed = Vec::new();
-        for write in &mut shard.unreplicated {
-            if write.deadline.is_some_and(|deadline| deadline <= now.instant)
-                && let Change::Group(written) = &mut write.change
-            {
-                write.deadline = None;
-                failed.push((Arc::clone(&write.group), std::mem::replace(written, Written::Nothing)));
-            }
-        }
-        for (group, written) in failed {
-            let code = ErrorCode::CoordinatorNotAvailable;
-            self.with_group(key, now, &group, |group| group.handle_write_failed(now.instant, written, code));
-        }
-        self.reschedule_writes(key);
-    }
-
-    fn settle_partition(&mut self, key: PartitionKey, now: Now) {
-        let leader = self.partition(key).and_then(|partition| Some((partition.leader()?, partition.leader_epoch())));
-        // A dead node leads until its death is noticed, but does nothing.
-        let leads = leader.filter(|(node, _)| self.is_running(*node) == Some(true));
-        let loaded = self.coordinators.shards.get(&key).map(|shard| (shard.leader, shard.leader_epoch));
-        if loaded != leads {
-            self.unload(key);
-            if let Some((node, epoch)) = leads {
-                self.load(key, node, epoch, now);
-            }
-        }
-        self.complete_writes(key, now);
-    }
-
-    fn unload(&mut self, key: PartitionKey) {
-        let Some(shard) = self.coordinators.shards.remove(&key) else { return };
-        if let Some(timer) = shard.timer {
-            self.timers.cancel(timer);
-        }
-        for mut coordinated in shard.groups.into_values() {
-            if let Some(timer) = coordinated.timer {
-                self.timers.cancel(timer);
-            }
-            coordinated.group.end(ErrorCode::NotCoordinator);
-            for action in coordinated.group.take_actions() {
-                if let Action::Reply(id, reply) = action {
-                    self.reply(id, reply);
-                }
-            }
-        }
-    }
-
-    fn load(&mut self, key: PartitionKey, leader: NodeId, leader_epoch: i32, now: Now) {
-        let serves_from = now.instant + self.settings.coordinator_load_time;
-        let limits = self.group_limits();
-        let Some(partition) = self.partition_mut(key) else { return };
-        let (loaded, offsets) = read_log(&mut partition.log);
-        let group = |(id, metadata): (Arc<str>, GroupMetadata)| {
-            let group = Group::load(Arc::clone(&id), limits, metadata, serves_from);
-            (id, Coordinated { group, timer: None })
-        };
-        let groups: BTreeMap<_, _> = loaded.into_iter().map(group).collect();
-        let ids = groups.keys().cloned().collect::<Vec<_>>();
-        let unreplicated = VecDeque::new();
-        let shard = Shard { leader, leader_epoch, serves_from, groups, offsets, unreplicated, timer: None };
-        self.coordinators.shards.insert(key, shard);
-        for group in ids {
-            self.reschedule(key, &group);
-        }
-    }
-
-    fn complete_writes(&mut self, key: PartitionKey, now: Now) {
-        let Some(high_watermark) = self.partition(key).map(super::Partition::high_watermark) else { return };
-        while let Some(shard) = self.coordinators.shards.get_mut(&key) {
-            let Some(write) = shard.unreplicated.pop_front_if(|write| write.required <= high_watermark) else { break };
-            match write.change {
-                Change::Offsets(offsets) => {
-                    let committed = shard.offsets.entry(Arc::clone(&write.group)).or_default();
-                    for (partition, offset) in offsets {
-                        match offset {
-                            Some(offset) => committed.insert(partition, offset),
-                            None => committed.remove(&partition),
-                        };
-                    }
-                    if committed.is_empty() {
-                        shard.offsets.remove(&write.group);
-                    }
-                }
-                Change::Group(written) => {
-                    self.with_group(key, now, &write.group, |group| group.handle_written(now.instant, written));
-                }
-            }
-        }
-        self.reschedule_writes(key);
     }
 
     /// Does what a group wants done.
@@ -388,76 +258,6 @@ impl ClusterState {
                     Action::Write(metadata, written) => self.write_group(key, now, &id, metadata, written),
                 }
             }
-        }
-    }
-
-    fn write_group(&mut self, key: PartitionKey, now: Now, id: &Arc<str>, metadata: GroupMetadata, written: Written) {
-        let record = Record::Group { group: Arc::clone(id), value: Some(metadata) };
-        match self.write(key, now, &[record]) {
-            Ok(required) => {
-                let deadline = (written != Written::Nothing).then(|| now.instant + WRITE_TIMEOUT);
-                let change = Change::Group(written);
-                self.await_replication(key, Unreplicated { required, deadline, group: Arc::clone(id), change });
-            }
-            Err(code) => {
-                if let Some(group) = self.group_mut(key, id) {
-                    group.handle_write_failed(now.instant, written, code);
-                }
-            }
-        }
-    }
-
-    /// Appends records to a partition's log. Returns the high watermark that makes them safe.
-    fn write(&mut self, key: PartitionKey, now: Now, written: &[Record]) -> Result<i64, ErrorCode> {
-        let topic = self.topic_by_id(key.topic).ok_or(ErrorCode::NotCoordinator)?;
-        let config = Arc::clone(&topic.config);
-        let in_sync = topic.partition(key.partition).map(|partition| partition.in_sync().len());
-        if in_sync.is_none_or(|in_sync| in_sync < config.min_in_sync_replicas) {
-            return Err(ErrorCode::CoordinatorNotAvailable);
-        }
-        let mut batch = BatchBuilder::new();
-        for record in written {
-            // What does not fit into Kafka's form of a record, such as a group's name of 32 KiB.
-            let (key, value) = record.encode(now.timestamp_ms).map_err(|_| ErrorCode::UnknownServerError)?;
-            let appended = batch.append(now.timestamp_ms, Some(&key), value.as_deref(), []);
-            appended.map_err(|_| ErrorCode::UnknownServerError)?;
-        }
-        let batch =
-            batch.build(&mut self.compressor, ProducerState::NONE).map_err(|_| ErrorCode::UnknownServerError)?;
-        if batch.len() > config.max_message_bytes {
-            return Err(ErrorCode::UnknownServerError);
-        }
-        let partition = self.partition_mut(key).ok_or(ErrorCode::NotCoordinator)?;
-        let epoch = partition.leader_epoch();
-        let count = u32::try_from(written.len()).unwrap_or(u32::MAX);
-        records::append_unchecked(&mut partition.log, &batch, count, epoch);
-        let required = partition.log.end_offset();
-        self.appended(key, now.instant);
-        Ok(required)
-    }
-
-    fn await_replication(&mut self, key: PartitionKey, write: Unreplicated) {
-        if let Some(shard) = self.coordinators.shards.get_mut(&key) {
-            shard.unreplicated.push_back(write);
-        }
-        self.reschedule_writes(key);
-    }
-
-    fn delete_offsets_of(&mut self, topic: &Arc<str>, id: TopicId, now: Now) {
-        let mut deleted = Vec::new();
-        for (key, shard) in &self.coordinators.shards {
-            for (group, offsets) in &shard.offsets {
-                let of_topic =
-                    offsets.iter().filter(|(partition, offset)| partition.topic == *topic && offset.topic_id == id);
-                let of_topic = of_topic.map(|(partition, _)| (partition.clone(), None)).collect::<Vec<_>>();
-                if !of_topic.is_empty() {
-                    deleted.push((*key, Arc::clone(group), of_topic));
-                }
-            }
-        }
-        for (key, group, offsets) in deleted {
-            // One that cannot be written now is told by the topic's id that it is not meant for another.
-            let _ = self.commit_offsets(key, now, &group, offsets);
         }
     }
 
@@ -481,15 +281,6 @@ impl ClusterState {
         }
     }
 
-    fn reschedule_writes(&mut self, key: PartitionKey) {
-        let Some(shard) = self.coordinators.shards.get_mut(&key) else { return };
-        let deadline = shard.unreplicated.iter().filter_map(|write| write.deadline).min();
-        if let Some(former) = shard.timer.take() {
-            self.timers.cancel(former);
-        }
-        shard.timer = deadline.map(|deadline| self.timers.set(deadline, Timer::GroupWrites(key)));
-    }
-
     fn coordinated_mut(&mut self, key: PartitionKey, group: &str) -> Option<&mut Coordinated> {
         self.coordinators.shards.get_mut(&key)?.groups.get_mut(group)
     }
@@ -504,35 +295,4 @@ impl ClusterState {
             max_size: self.settings.group_max_size,
         }
     }
-}
-
-/// What the log says of groups and of their offsets.
-fn read_log(log: &mut Log) -> (BTreeMap<Arc<str>, GroupMetadata>, BTreeMap<Arc<str>, CommittedOffsets>) {
-    let mut groups = BTreeMap::new();
-    let mut offsets = BTreeMap::<Arc<str>, CommittedOffsets>::new();
-    let mut decompressor = Decompressor::new(MAX_BATCH_BYTES);
-    let batches = (0..log.batch_count()).filter_map(|index| log.stored(index)).collect::<Vec<_>>();
-    for batch in batches.into_iter().flat_map(|batch| RecordBatches::new(batch.bytes)).filter_map(Result::ok) {
-        // What somebody else has put there may be anything.
-        let Ok(open) = batch.open_unchecked(&mut decompressor) else { continue };
-        for record in open.records().filter_map(Result::ok) {
-            match record.key().and_then(|key| Record::decode(key, record.value()).ok().flatten()) {
-                Some(Record::Group { group, value: Some(metadata) }) => drop(groups.insert(group, metadata)),
-                Some(Record::Group { group, value: None }) => drop(groups.remove(&group)),
-                Some(Record::Offset { group, partition, value: Some(offset) }) => {
-                    offsets.entry(group).or_default().insert(partition, offset);
-                }
-                Some(Record::Offset { group, partition, value: None }) => {
-                    offsets.entry(group).or_default().remove(&partition);
-                }
-                None => {}
-            }
-        }
-    }
-    offsets.retain(|_, offsets| !offsets.is_empty());
-    for group in offsets.keys() {
-        // A group that only commits is written nowhere else.
-        groups.entry(Arc::clone(group)).or_default();
-    }
-    (groups, offsets)
 }
