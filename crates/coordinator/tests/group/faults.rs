@@ -69,11 +69,11 @@ async fn each_request_that_is_lost_or_refused_once_only_costs_time() {
             let mut members = vec![Member::join(&client, config()), Member::join(&client, config())];
             settle(&mut members).await;
             members[0].handle().commit(offsets(&[(0, 1)])).await.unwrap();
-            let found = members[1].handle().committed(partitions([0]), Duration::from_secs(120)).await.unwrap();
+            let found = members[1].handle().committed(partitions([0]), Duration::from_mins(2)).await.unwrap();
             assert!(found.into_values().all(|found| found.is_some()));
             let before = Instant::now();
-            while cluster.faults().hits(id) == 0 || before.elapsed() < Duration::from_secs(60) {
-                assert!(before.elapsed() < Duration::from_secs(600), "{api} {fault:?} was not hit");
+            while cluster.faults().hits(id) == 0 || before.elapsed() < Duration::from_mins(1) {
+                assert!(before.elapsed() < Duration::from_mins(10), "{api} {fault:?} was not hit");
                 poll_all(&mut members).await;
             }
             settle(&mut members).await;
@@ -92,7 +92,7 @@ async fn a_cluster_that_is_away_for_a_minute_is_waited_for() {
         cluster.stop_node(*node).await.unwrap();
     }
     let before = Instant::now();
-    while before.elapsed() < Duration::from_secs(60) {
+    while before.elapsed() < Duration::from_mins(1) {
         poll_all(&mut members).await;
     }
     let commit = members[0].handle().commit(offsets(&[(0, 4)]));
@@ -104,7 +104,7 @@ async fn a_cluster_that_is_away_for_a_minute_is_waited_for() {
     // Whether it was taken in depends on who came back first; that it ends does not.
     let _: Result<_, _> = commit.await;
     members[0].handle().commit(offsets(&[(0, 5)])).await.unwrap();
-    assert!(before.elapsed() < Duration::from_secs(60), "{:?}", before.elapsed());
+    assert!(before.elapsed() < Duration::from_mins(1), "{:?}", before.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ async fn one_that_is_dropped_is_missed_after_its_session_timeout() {
     let before = tokio::time::Instant::now();
     settle(&mut members).await;
     let took = before.elapsed();
-    assert!(took > Duration::from_secs(40) && took < Duration::from_secs(60), "{took:?}");
+    assert!(took > Duration::from_secs(40) && took < Duration::from_mins(1), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,7 @@ async fn members_follow_a_coordinator_that_moves() {
     let other = cluster.nodes().find(|node| *node != coordinator).unwrap();
     cluster.move_coordinator("group", other).await.unwrap();
     let before = tokio::time::Instant::now();
-    while before.elapsed() < Duration::from_secs(120) {
+    while before.elapsed() < Duration::from_mins(2) {
         poll_all(&mut members).await;
     }
     settle(&mut members).await;
@@ -169,7 +169,7 @@ async fn members_outlive_their_coordinator() {
     let coordinator = cluster.coordinator("group").await.unwrap();
     cluster.stop_node(coordinator).await.unwrap();
     let before = tokio::time::Instant::now();
-    while before.elapsed() < Duration::from_secs(60) {
+    while before.elapsed() < Duration::from_mins(1) {
         poll_all(&mut members).await;
     }
     settle(&mut members).await;

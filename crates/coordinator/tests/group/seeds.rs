@@ -20,7 +20,7 @@ use crate::member::{
 };
 
 const SEEDS: std::ops::Range<u64> = 0..25;
-const BAD_TIMES: Duration = Duration::from_secs(240);
+const BAD_TIMES: Duration = Duration::from_mins(4);
 
 #[tokio::test(start_paused = true)]
 async fn eager_members_survive_bad_times() {
@@ -116,7 +116,7 @@ impl Run {
         }
         settle(&mut self.members).await;
         self.check();
-        assert!(before.elapsed() < Duration::from_secs(120), "seed {}: {:?}", self.seed.0, before.elapsed());
+        assert!(before.elapsed() < Duration::from_mins(2), "seed {}: {:?}", self.seed.0, before.elapsed());
         for (index, member) in self.members.iter().enumerate() {
             let owned = member.assignment.iter().map(|owned| (owned.partition, 1000 + index as i64));
             member.handle().commit(offsets(&owned.collect::<Vec<_>>())).await.unwrap();
