@@ -182,3 +182,19 @@ fn without_a_runtime_it_says_so() {
     assert!(matches!(coordinator.handle().next_event(), Some(GroupEvent::Failed(Error::NoRuntime))));
     drop(coordinator.handle().commit(offsets(&[(0, 1)])));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_join_that_is_given_up_does_not_hold_up_the_next() {
+    let cluster = start(in_memory()).await;
+    // The first JoinGroup is answered with the member's id, the second with silence.
+    cluster.faults().inject(Fault::black_hole().on_api(ApiKey::JoinGroup).skip(1));
+    let mut member = Member::join(&client(&cluster), config());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(member.handle().is_joining());
+    assert!(member.handle().leave("changed its mind", QUICK).await);
+    member.handle().subscribe(topics(&["topic"]));
+    member.handle().join(Vec::new());
+    let before = Instant::now();
+    member.poll_until_assigned(1).await;
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+}
