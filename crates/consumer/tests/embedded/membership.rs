@@ -99,11 +99,11 @@ async fn nothing_of_a_revoked_partition_is_handed_out_after_its_revocation() {
             for index in 0..4 {
                 setup.append(index, 1).await;
             }
-            if round % 40 == 20 {
+            if round % 100 == 50 {
                 let joins = member(&setup).max_poll_bytes(1).build().unwrap();
                 joins.subscribe([TOPIC]).unwrap();
                 other = Some(joins);
-            } else if round % 40 == 0
+            } else if round % 100 == 0
                 && let Some(leaves) = other.take()
             {
                 leaves.close().await.unwrap();
@@ -111,7 +111,8 @@ async fn nothing_of_a_revoked_partition_is_handed_out_after_its_revocation() {
             if let Some(other) = &mut other {
                 others.take(&other.poll(Duration::from_millis(20)).await.unwrap());
             }
-            let batches = consumer.poll(Duration::from_millis(50)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let batches = consumer.poll(Duration::ZERO).await.unwrap();
             for batch in &batches {
                 let name = batch.topic_partition();
                 assert!(consumer.assignment().contains(name) && !given_up.0.lock().unwrap().contains(name), "{name}");
