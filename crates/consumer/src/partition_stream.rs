@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use ottla_fetcher::{Batch, Completed};
@@ -21,7 +22,8 @@ use crate::{Commit, Consumer, ConsumerHandle, Error};
 
 /// The partitions of one consumer, each as a stream of its own. Made by [`Consumer::into_partition_streams`].
 ///
-/// [`next`](Self::next) is what keeps the consumer going: it has to be awaited all the time.
+/// [`next`](Self::next) is what keeps the consumer going: it has to be awaited all the time. Dropping it is dropping the
+/// consumer: the streams end, and nothing can be committed through them any more.
 #[derive(Debug)]
 pub struct PartitionStreams {
     consumer: Consumer,
@@ -29,6 +31,17 @@ pub struct PartitionStreams {
     fresh: VecDeque<PartitionStream>,
     /// What the courses were counted to when it was last seen which partitions are assigned.
     courses: Option<u64>,
+    end: EndOnDrop,
+}
+
+/// Ends the streams, so that no reader waits for a consumer that is gone.
+#[derive(Debug)]
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.channels.end_all();
+    }
 }
 
 /// The batches of one partition for as long as it is assigned.
@@ -44,8 +57,8 @@ pub struct PartitionStream {
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     open: Mutex<BTreeMap<TopicPartition, Arc<Channel>>>,
-    /// A reader has come back, so that there may be room.
-    has_room: Notify,
+    /// A reader has come back, so that there may be room, or other partitions are read than before.
+    changed: Notify,
 }
 
 /// What a stream and those who fill and end it share.
@@ -75,7 +88,8 @@ struct ChannelState {
 impl Consumer {
     /// A stream for each partition, instead of polls of all of them.
     pub fn into_partition_streams(self) -> PartitionStreams {
-        PartitionStreams { consumer: self, fresh: VecDeque::new(), courses: None }
+        let end = EndOnDrop(Arc::clone(self.handle().shared()));
+        PartitionStreams { consumer: self, fresh: VecDeque::new(), courses: None, end }
     }
 }
 
@@ -106,7 +120,7 @@ impl PartitionStreams {
             }
             tokio::select! {
                 biased; // room first: a partition that is paused for nothing is slow for nothing
-                () = shared.channels.has_room.notified() => shared.channels.resume_those_with_room(&shared),
+                () = shared.channels.changed.notified() => shared.channels.resume_those_with_room(&shared),
                 () = sleep_until(late_at.filter(|late_at| *late_at > Instant::now())) => {}
                 polled = self.consumer.poll(LONGEST_WAIT) => match polled {
                     Ok(batches) => {
@@ -118,7 +132,10 @@ impl PartitionStreams {
                     }
                     // Readers hold all the memory. They will come back.
                     Err(Error::Fetch(ottla_fetcher::Error::BufferHeld { .. })) => {}
-                    Err(error) => shared.channels.tell(error)?,
+                    Err(error) => {
+                        self.open();
+                        shared.channels.tell(error)?;
+                    }
                 },
             }
         }
@@ -140,8 +157,11 @@ impl PartitionStreams {
     ///
     /// As [`Consumer::close_within`].
     pub async fn close_within(self, timeout: Duration) -> Result<(), Error> {
-        drop(self.fresh);
-        self.consumer.close_within(timeout).await
+        let Self { consumer, fresh, end, .. } = self;
+        drop(fresh);
+        let closed = consumer.close_within(timeout).await;
+        drop(end);
+        closed
     }
 
     /// Opens streams for partitions that are assigned and have none.
@@ -194,10 +214,10 @@ impl PartitionStream {
         self.come_back();
         loop {
             let readable = self.channel.readable.notified();
-            if let Some(next) = self.take() {
-                return next;
+            match self.take() {
+                Poll::Ready(next) => return next,
+                Poll::Pending => readable.await,
             }
-            readable.await;
         }
     }
 
@@ -206,22 +226,21 @@ impl PartitionStream {
         let at = self.channel.state().at.take();
         if let Some((start, _)) = at {
             self.shared.state().marks.done(&self.channel.partition, start);
-            self.shared.channels.has_room.notify_one();
+            self.shared.channels.changed.notify_one();
         }
     }
 
-    /// What there is: the inner `None` is the end.
-    fn take(&self) -> Option<Option<Result<Batch, Error>>> {
+    fn take(&self) -> Poll<Option<Result<Batch, Error>>> {
         let mut state = self.channel.state();
         if state.has_ended {
-            return Some(None);
+            return Poll::Ready(None);
         }
-        let next = state.queue.pop_front()?;
+        let Some(next) = state.queue.pop_front() else { return Poll::Pending };
         if let Ok(batch) = &next {
             state.queued_bytes = state.queued_bytes.saturating_sub(batch.size_bytes());
             state.at = Some((batch.start_offset(), Instant::now()));
         }
-        Some(Some(next))
+        Poll::Ready(Some(next))
     }
 
     /// Whether the partition is about to be given up, or has been: a reader that takes long over a batch can stop early.
@@ -280,7 +299,7 @@ impl Drop for PartitionStream {
         state.queue.clear();
         drop(state);
         self.channel.dropped.notify_waiters();
-        self.shared.channels.has_room.notify_one();
+        self.shared.channels.changed.notify_one();
     }
 }
 
@@ -323,6 +342,11 @@ impl Channels {
             }
             is_kept
         });
+    }
+
+    /// Whoever opens streams is to look.
+    pub(crate) fn tell_change(&self) {
+        self.changed.notify_one();
     }
 
     /// The consumer is closed.

@@ -85,6 +85,7 @@ pub(crate) async fn take_over(
     let added = assigned.partitions.difference(&owned).cloned().collect();
     let change = AssignmentChange { partitions: added, assignment: assigned.partitions.clone() };
     let listened = tell(&shared, Method::Assigned, change).await;
+    shared.channels.tell_change();
     if !gone.is_empty() {
         group.rejoin("gave up partitions that others are to have");
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ottla_wire::TopicPartition;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::{Consumer, Error, PartitionStream, PartitionStreams};
 
@@ -81,15 +82,17 @@ impl Consumer {
     }
 }
 
-/// The streams end with the consumer, and the handlers with their streams.
+/// The streams end with the consumer, and the handlers after their streams.
 async fn wind_up(
     streams: PartitionStreams,
     mut handlers: JoinSet<Ended>,
     outcome: Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut closed = streams.close_within(CLOSE_TIMEOUT).await;
-    // Whoever has not ended by now was given up on.
-    while let Some(ended) = handlers.try_join_next() {
+    let patience = streams.handle().shared().timeouts.drain;
+    let deadline = Instant::now() + patience;
+    let mut closed = streams.close_within(patience + CLOSE_TIMEOUT).await;
+    // A handler may have dropped its stream and be cleaning up. Whoever has not ended in time is given up on.
+    while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, handlers.join_next()).await {
         match ended {
             Ok((partition, Err(source))) => {
                 closed = closed.and(Err(Error::Handler { partition, source: Arc::from(source) }));
@@ -108,4 +111,5 @@ fn resume_panic(failed: tokio::task::JoinError) {
     }
 }
 
+/// What closing may take beside waiting for the handlers.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -221,6 +221,8 @@ impl Shared {
         state.auto_commit.retain(|partition| keep.contains(partition));
         state.paused.retain(|partition| keep.contains(partition));
         state.courses += 1;
+        drop(state);
+        self.channels.tell_change();
     }
 }
 

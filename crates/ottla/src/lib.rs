@@ -20,8 +20,9 @@
 //! println!("written to {} at offset {:?}", written.topic_partition, written.offset);
 //! producer.close(Duration::from_secs(10)).await;
 //!
-//! let mut consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).build()?;
-//! consumer.assign_topic("greetings").await?;
+//! let earliest = AutoOffsetReset::Earliest;
+//! let mut consumer = client.consumer().group_id("readers").auto_offset_reset(earliest).build()?;
+//! consumer.subscribe(["greetings"])?;
 //! let mut greeting = None;
 //! while greeting.is_none() {
 //!     for batch in &consumer.poll(Duration::from_secs(1)).await? {
@@ -41,12 +42,16 @@
 //! | for | look at |
 //! |---|---|
 //! | writing records | [`Producer`], [`ProducerBuilder`], [`ProducerRecord`] |
-//! | reading records | [`Consumer`], [`ConsumerBuilder`], [`Batches`] |
+//! | reading records, alone or in a group | [`Consumer`], [`ConsumerBuilder`], [`Batches`] |
+//! | a task for each partition | [`Consumer::run`], [`PartitionStream`] |
+//! | committing offsets | [`ConsumerHandle::commit_sync`] and those beside it, [`OffsetAndMetadata`] |
+//! | being told of rebalances | [`RebalanceListener`] |
+//! | assignors | [`consumer::assignor`] |
 //! | topics and partitions | [`Admin`], [`admin`] |
 //! | Kafka's textual settings | [`Client::from_properties`] |
 //!
 //! Settings bear Kafka's names and defaults: `linger.ms` is [`linger`](ProducerBuilder::linger). Drivers are tokio tasks; on
-//! a current-thread runtime an application that blocks its thread blocks them, unless they have a
+//! a current-thread runtime an application that blocks its thread blocks them, heartbeats included, unless they have a
 //! [runtime](ClientBuilder::runtime) of their own.
 #![forbid(unsafe_code)]
 

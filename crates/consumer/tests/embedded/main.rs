@@ -2,13 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod automatic_commits;
+mod blocking;
 mod cancel;
+mod closing;
+mod commits;
 mod contract;
 mod corrupt;
 mod faults;
-mod groups;
+mod group;
+mod listener;
+mod membership;
 mod memory;
+mod partition_streams;
 mod random;
 mod reading;
+mod run;
 mod setup;
+mod streams;
 mod waiting;
