@@ -209,7 +209,7 @@ impl Consumer {
                 () = group_event(shared.group.as_ref()) => {}
                 Some(ended) = or_never(pending(&mut self.lookup)) => {
                     *slot(&mut self.lookup) = None;
-                    self.lookup_ended(&shared, ended)?;
+                    Self::lookup_ended(&shared, ended)?;
                 }
                 Ok(()) = self.metadata.changed(), if ask_at.is_some() => shared.matched(),
                 batches = self.fetcher.poll(deadline - now) => return Ok(batches?),
@@ -278,7 +278,7 @@ impl Consumer {
     }
 
     /// What may come right by itself is tried again by the next lookup.
-    fn lookup_ended(&self, shared: &Shared, ended: Result<(), Error>) -> Result<(), Error> {
+    fn lookup_ended(shared: &Shared, ended: Result<(), Error>) -> Result<(), Error> {
         match ended {
             Err(error) if error.is_retriable() => {
                 shared.errors.push(error);

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use ottla_fetcher::{Batch, Completed};
@@ -213,7 +214,7 @@ impl PartitionStream {
         self.come_back();
         loop {
             let readable = self.channel.readable.notified();
-            if let Some(next) = self.take() {
+            if let Poll::Ready(next) = self.take() {
                 return next;
             }
             readable.await;
@@ -229,18 +230,18 @@ impl PartitionStream {
         }
     }
 
-    /// What there is: the inner `None` is the end.
-    fn take(&self) -> Option<Option<Result<Batch, Error>>> {
+    /// What there is now.
+    fn take(&self) -> Poll<Option<Result<Batch, Error>>> {
         let mut state = self.channel.state();
         if state.has_ended {
-            return Some(None);
+            return Poll::Ready(None);
         }
-        let next = state.queue.pop_front()?;
+        let Some(next) = state.queue.pop_front() else { return Poll::Pending };
         if let Ok(batch) = &next {
             state.queued_bytes = state.queued_bytes.saturating_sub(batch.size_bytes());
             state.at = Some((batch.start_offset(), Instant::now()));
         }
-        Some(Some(next))
+        Poll::Ready(Some(next))
     }
 
     /// Whether the partition is about to be given up, or has been: a reader that takes long over a batch can stop early.
