@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::assignor::{Assignor, RebalanceProtocol};
+use crate::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor, RebalanceProtocol};
 
 /// The settings of a [`Coordinator`](crate::Coordinator).
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct GroupConfig {
     /// less than the session timeout. None by default.
     pub group_instance_id: Option<String>,
     /// `partition.assignment.strategy`: who may assign, the most wanted first. All members of a group have to have one
-    /// in common. Whoever only commits and looks up offsets needs none.
+    /// in common. Whoever only commits and looks up offsets needs none. Default range, then cooperative-sticky.
     pub assignors: Vec<Arc<dyn Assignor>>,
     /// `session.timeout.ms`: the coordinator removes a member of which it has not heard for so long. Default 45 s.
     pub session_timeout: Duration,
@@ -33,12 +33,12 @@ pub struct GroupConfig {
 }
 
 impl GroupConfig {
-    /// A member of that group, with Kafka's defaults, and without assignors.
+    /// A member of that group, with Kafka's defaults.
     pub fn new(group_id: impl Into<String>) -> Self {
         Self {
             group_id: group_id.into(),
             group_instance_id: None,
-            assignors: Vec::new(),
+            assignors: vec![Arc::new(RangeAssignor), Arc::new(CooperativeStickyAssignor)],
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             max_poll_interval: Duration::from_mins(5),
@@ -70,7 +70,8 @@ impl GroupConfig {
             return invalid("group.id", value, "which does not fit into a request");
         }
         if let Some(reason) = self.group_instance_id.as_deref().and_then(refuse_instance_id) {
-            return invalid("group.instance.id", format!("{:?}", self.group_instance_id.as_deref()), reason);
+            let value = self.group_instance_id.as_deref().map_or(String::new(), |id| format!("{id:?}"));
+            return invalid("group.instance.id", value, reason);
         }
         let mut names = BTreeSet::new();
         for assignor in &self.assignors {
@@ -129,4 +130,41 @@ pub struct InvalidSetting {
     pub value: String,
     /// Why that cannot be.
     pub reason: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_kafkas() {
+        let config = GroupConfig::new("group");
+        assert_eq!(config.check(), Ok(()));
+        assert_eq!((config.session_timeout.as_secs(), config.heartbeat_interval.as_secs()), (45, 3));
+        assert_eq!(config.max_poll_interval.as_secs(), 300);
+        let names: Vec<&str> = config.assignors.iter().map(|assignor| assignor.name()).collect();
+        assert_eq!(names, ["range", "cooperative-sticky"]);
+    }
+
+    #[test]
+    fn a_group_rebalances_as_all_its_assignors_can() {
+        let mut config = GroupConfig::new("group");
+        assert_eq!(config.rebalance_protocol(), RebalanceProtocol::Eager, "range can do no other");
+        config.assignors.remove(0);
+        assert_eq!(config.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        config.assignors.clear();
+        assert_eq!(config.rebalance_protocol(), RebalanceProtocol::Eager);
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_names_itself() {
+        let mut config = GroupConfig::new("group");
+        config.group_instance_id = Some("a b".to_owned());
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.starts_with("group.instance.id is \"a b\", which has characters other than"), "{error}");
+        config.group_instance_id = None;
+        config.heartbeat_interval = config.session_timeout;
+        let error = config.check().unwrap_err().to_string();
+        assert_eq!(error, "heartbeat.interval.ms is 45000 ms, which is not less than session.timeout.ms");
+    }
 }

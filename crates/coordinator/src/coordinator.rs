@@ -1,19 +1,18 @@
 //! The group as its user sees it: one owner, and any number of handles.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
 use ottla_wire::TopicPartition;
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::assignor::RebalanceProtocol;
-use crate::driver::{self, now};
-use crate::offsets::{CommitId, Found};
-use crate::state::{State, Timeouts};
+use crate::driver::now;
+use crate::shared::{LONGEST_TIMEOUT, Shared, Tasks};
+use crate::state::State;
 use crate::{Commit, Error, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
 
 /// A member of a group, or somebody who commits and looks up its offsets.
@@ -29,37 +28,7 @@ pub struct Coordinator {
 #[derive(Clone, Debug)]
 pub struct CoordinatorHandle {
     shared: Arc<Shared>,
-}
-
-/// What the coordinator, its handles and its tasks share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) cluster: Cluster,
-    pub(crate) group: Arc<str>,
     protocol: RebalanceProtocol,
-    state: Mutex<State>,
-    /// Who waits for the results of commits and lookups.
-    waiting: Mutex<Waiting>,
-    tasks: Mutex<Tasks>,
-    /// Tells the supervisor that there may be something to do.
-    pub(crate) changed: Notify,
-    /// Tells whoever waits for something that it may have happened.
-    happened: Notify,
-}
-
-/// Bounded by what callers hold and by their time limits: each entry is a commit or a lookup under way.
-#[derive(Debug, Default)]
-struct Waiting {
-    commits: BTreeMap<CommitId, oneshot::Sender<Result<(), Error>>>,
-    lookups: BTreeMap<u64, oneshot::Sender<Result<Found, Error>>>,
-}
-
-#[derive(Debug)]
-enum Tasks {
-    NotStarted,
-    /// The supervisor ends when the sender is dropped.
-    Running(oneshot::Sender<()>, JoinHandle<()>),
-    Ended,
 }
 
 impl Coordinator {
@@ -70,21 +39,9 @@ impl Coordinator {
     /// [`Error::Config`] names the setting that cannot be.
     pub fn new(cluster: Cluster, config: GroupConfig) -> Result<Self, Error> {
         config.check()?;
-        let timeouts = Timeouts {
-            request: cluster.config().request_timeout.min(LONGEST_TIMEOUT),
-            api: cluster.config().default_api_timeout.min(LONGEST_TIMEOUT),
-        };
-        let shared = Shared {
-            group: config.group_id.as_str().into(),
-            protocol: config.rebalance_protocol(),
-            state: Mutex::new(State::new(config, timeouts, || cluster.backoff(), now())),
-            waiting: Mutex::new(Waiting::default()),
-            tasks: Mutex::new(Tasks::NotStarted),
-            changed: Notify::new(),
-            happened: Notify::new(),
-            cluster,
-        };
-        Ok(Self { handle: CoordinatorHandle { shared: Arc::new(shared) } })
+        let protocol = config.rebalance_protocol();
+        let shared = Arc::new(Shared::new(cluster, config));
+        Ok(Self { handle: CoordinatorHandle { shared, protocol } })
     }
 
     /// A handle for everything but closing.
@@ -146,7 +103,7 @@ impl CoordinatorHandle {
 
     /// How this member rebalances: what it has to give up before it joins.
     pub fn rebalance_protocol(&self) -> RebalanceProtocol {
-        self.shared.protocol
+        self.protocol
     }
 
     /// The application is here, and is not late until [`poll_ends`](Self::poll_ends) has been called and
@@ -306,126 +263,3 @@ impl Drop for AbandonedOnDrop<'_> {
         self.shared.waiting().lookups.remove(&self.lookup);
     }
 }
-
-impl Shared {
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tasks(&self) -> MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_ended(&self) -> bool {
-        matches!(*self.tasks(), Tasks::Ended)
-    }
-
-    fn commit(
-        self: &Arc<Self>,
-        offsets: BTreeMap<TopicPartition, OffsetAndMetadata>,
-        result: oneshot::Sender<Result<(), Error>>,
-    ) {
-        let is_empty = offsets.is_empty();
-        let started = self.start();
-        // Held until the sender is in its place, so that no result and no end of the tasks misses it.
-        let mut waiting = self.waiting();
-        let queued = match started {
-            Ok(()) if self.is_ended() => Err(Error::Closed),
-            Ok(()) if is_empty => Ok(None),
-            Ok(()) => {
-                let metadata = self.cluster.metadata();
-                self.state().commit(now(), offsets, &metadata).map(Some)
-            }
-            Err(error) => Err(error),
-        };
-        // Whoever committed may not want to know.
-        let _: Result<_, _> = match queued {
-            Ok(Some(id)) => {
-                waiting.commits.insert(id, result);
-                return;
-            }
-            Ok(None) => result.send(Ok(())),
-            Err(error) => result.send(Err(error)),
-        };
-    }
-
-    fn look_up(
-        &self,
-        partitions: BTreeSet<TopicPartition>,
-        timeout: Duration,
-        result: oneshot::Sender<Result<Found, Error>>,
-    ) -> Result<u64, Error> {
-        // Held as for a commit.
-        let mut waiting = self.waiting();
-        if self.is_ended() {
-            return Err(Error::Closed);
-        }
-        let lookup = self.state().lookups.begin(now(), partitions, timeout);
-        waiting.lookups.insert(lookup, result);
-        Ok(lookup)
-    }
-
-    /// Gives out results, and tells whoever waits for something.
-    pub(crate) fn publish(&self) {
-        let mut waiting = self.waiting();
-        let (commits, lookups) = {
-            let mut state = self.state();
-            (state.commits.take_results(), state.lookups.take_results())
-        };
-        for (id, result) in commits {
-            if let Some(sender) = waiting.commits.remove(&id) {
-                // Whoever committed may not want to know.
-                let _: Result<_, _> = sender.send(result);
-            }
-        }
-        for (id, result) in lookups {
-            if let Some(sender) = waiting.lookups.remove(&id) {
-                // Whoever asked may have gone.
-                let _: Result<_, _> = sender.send(result);
-            }
-        }
-        drop(waiting);
-        self.happened.notify_waiters();
-    }
-
-    /// The tasks have ended: nothing comes of what is under way.
-    pub(crate) fn end(&self) {
-        *self.tasks() = Tasks::Ended;
-        *self.waiting() = Waiting::default();
-        self.happened.notify_waiters();
-    }
-
-    async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
-        loop {
-            let happened = self.happened.notified();
-            tokio::pin!(happened);
-            happened.as_mut().enable();
-            if is_so(self) {
-                return;
-            }
-            happened.await;
-        }
-    }
-
-    /// Starts the supervisor, unless it has been.
-    fn start(self: &Arc<Self>) -> Result<(), Error> {
-        let mut tasks = self.tasks();
-        match *tasks {
-            Tasks::Running(..) => return Ok(()),
-            Tasks::Ended => return Err(Error::Closed),
-            Tasks::NotStarted => {}
-        }
-        let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
-        let (alive, ended) = oneshot::channel();
-        let supervisor = runtime.spawn(driver::supervise(Arc::clone(self), ended));
-        *tasks = Tasks::Running(alive, supervisor);
-        Ok(())
-    }
-}
-
-/// Longer than any program runs, and short enough to be added to any clock.
-const LONGEST_TIMEOUT: Duration = Duration::from_hours(365 * 24);

@@ -26,9 +26,10 @@ use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::classic::{AssignJob, LeaderAssignment, topics_of};
-use crate::coordinator::Shared;
 use crate::find::{self, Found, Located};
-use crate::state::{Action, Incoming, Outgoing};
+use crate::request::{Incoming, Outgoing};
+use crate::shared::Shared;
+use crate::state::Action;
 
 /// What a task of the supervisor's ends with.
 enum Ended {

@@ -8,8 +8,39 @@
 //! # Reading the code
 //!
 //! Without I/O and with the time as an argument: [`classic`] (the membership), [`find`] (which broker coordinates),
-//! [`offsets`] (commits and lookups). [`state`] holds them together behind one lock, [`driver`] has the task, and
-//! [`coordinator`] is what the user sees.
+//! [`offsets`] (commits and lookups), and [`state`], which holds them together. [`request`] is what they ask and are
+//! answered. [`shared`] has the lock around the state, [`driver`] the task, and [`coordinator`] what the user sees.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use ottla_cluster::Cluster;
+//! use ottla_coordinator::{Coordinator, GroupConfig, GroupEvent};
+//!
+//! # async fn example(cluster: Cluster) -> Result<(), ottla_coordinator::Error> {
+//! let coordinator = Coordinator::new(cluster, GroupConfig::new("group"))?;
+//! let handle = coordinator.handle();
+//! handle.subscribe([Arc::from("orders")].into());
+//! handle.join(Vec::new());
+//! loop {
+//!     handle.event_ready().await;
+//!     match handle.next_event() {
+//!         Some(GroupEvent::Assigned(assigned)) => println!("to be read: {:?}", assigned.partitions),
+//!         // Whatever was assigned is given up, and may be committed until then.
+//!         Some(GroupEvent::RebalanceNeeded { .. }) => handle.join(Vec::new()),
+//!         // It may be another's already.
+//!         Some(GroupEvent::Lost { .. }) => handle.join(Vec::new()),
+//!         Some(GroupEvent::Failed(error)) if error.is_fatal() => break,
+//!         Some(GroupEvent::Failed(_)) => handle.join(Vec::new()),
+//!         _ => {}
+//!     }
+//! }
+//! coordinator.close(Some("done"), Duration::from_secs(30)).await
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod assignor;
@@ -22,6 +53,8 @@ mod error;
 mod event;
 mod find;
 mod offsets;
+mod request;
+mod shared;
 mod state;
 
 pub use config::{GroupConfig, InvalidSetting};

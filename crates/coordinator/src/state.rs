@@ -9,15 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_cluster::{Backoff, Metadata};
-use ottla_wire::messages::{
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
-};
+use ottla_wire::messages::{LeaveGroupResponse, OffsetCommitResponse};
 use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
 use crate::classic::{self, AssignJob, ClassicGroup, LeaderAssignment, Leave, MembershipView, topics_of};
 use crate::find::{CoordinatorCache, Found};
-use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, NextLookup, Stamp};
+use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
+use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, OffsetAndMetadata};
 
 /// See the [module](self).
@@ -73,78 +71,6 @@ pub(crate) enum Action {
     Disconnect,
     /// Ask about topics.
     Refresh(Vec<Arc<str>>),
-}
-
-/// A request to the coordinator.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    JoinGroup { attempt: u64, request: JoinGroupRequest },
-    SyncGroup { attempt: u64, request: SyncGroupRequest },
-    Heartbeat { number: u64, request: HeartbeatRequest },
-    LeaveGroup { number: u64, leave: Leave },
-    OffsetCommit { number: u64, request: OffsetCommitRequest },
-    OffsetFetch(NextLookup),
-}
-
-/// What has become of one.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    JoinGroup { attempt: u64, answer: Result<JoinGroupResponse, Error> },
-    SyncGroup { attempt: u64, answer: Result<SyncGroupResponse, Error> },
-    Heartbeat { number: u64, answer: Result<HeartbeatResponse, Error> },
-    LeaveGroup { number: u64, answer: Result<LeaveGroupResponse, Error> },
-    OffsetCommit { number: u64, answer: Result<OffsetCommitResponse, Error> },
-    OffsetFetch { asked: NextLookup, answer: Result<OffsetFetchResponse, Error> },
-}
-
-impl Outgoing {
-    /// The name of its API.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::JoinGroup { .. } => "JoinGroup",
-            Self::SyncGroup { .. } => "SyncGroup",
-            Self::Heartbeat { .. } => "Heartbeat",
-            Self::LeaveGroup { .. } => "LeaveGroup",
-            Self::OffsetCommit { .. } => "OffsetCommit",
-            Self::OffsetFetch(_) => "OffsetFetch",
-        }
-    }
-
-    /// Whether the coordinator may hold its answer back until other members have done something.
-    pub(crate) fn is_parked(&self) -> bool {
-        match self {
-            Self::JoinGroup { .. } | Self::SyncGroup { .. } => true,
-            Self::Heartbeat { .. } | Self::LeaveGroup { .. } | Self::OffsetCommit { .. } | Self::OffsetFetch(_) => {
-                false
-            }
-        }
-    }
-
-    /// What becomes of it where it is not sent.
-    pub(crate) fn fail(self, error: Error) -> Incoming {
-        let answer = error;
-        match self {
-            Self::JoinGroup { attempt, .. } => Incoming::JoinGroup { attempt, answer: Err(answer) },
-            Self::SyncGroup { attempt, .. } => Incoming::SyncGroup { attempt, answer: Err(answer) },
-            Self::Heartbeat { number, .. } => Incoming::Heartbeat { number, answer: Err(answer) },
-            Self::LeaveGroup { number, .. } => Incoming::LeaveGroup { number, answer: Err(answer) },
-            Self::OffsetCommit { number, .. } => Incoming::OffsetCommit { number, answer: Err(answer) },
-            Self::OffsetFetch(asked) => Incoming::OffsetFetch { asked, answer: Err(answer) },
-        }
-    }
-}
-
-impl Incoming {
-    fn error(&self) -> Option<&Error> {
-        match self {
-            Self::JoinGroup { answer, .. } => answer.as_ref().err(),
-            Self::SyncGroup { answer, .. } => answer.as_ref().err(),
-            Self::Heartbeat { answer, .. } => answer.as_ref().err(),
-            Self::LeaveGroup { answer, .. } => answer.as_ref().err(),
-            Self::OffsetCommit { answer, .. } => answer.as_ref().err(),
-            Self::OffsetFetch { answer, .. } => answer.as_ref().err(),
-        }
-    }
 }
 
 impl State {

@@ -12,3 +12,5 @@ mod faults;
 mod member;
 #[path = "group/membership.rs"]
 mod membership;
+#[path = "group/seeds.rs"]
+mod seeds;

@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// The members that run, and how many lives each has had.
     running: BTreeMap<usize, Running>,
     lives: Vec<u32>,
+    /// Those that were told to close, and may be at it.
+    closing: Vec<Running>,
     away: Option<NodeId>,
 }
 
@@ -77,7 +79,8 @@ impl World {
         };
         let partitions = Arc::new(Mutex::new(scenario.partitions));
         let lives = vec![0; scenario.members.len()];
-        Self { scenario, history, cluster, network, home, partitions, running: BTreeMap::new(), lives, away: None }
+        let (running, closing) = (BTreeMap::new(), Vec::new());
+        Self { scenario, history, cluster, network, home, partitions, running, lives, closing, away: None }
     }
 
     fn start_workload(&self) -> Workload {
@@ -115,7 +118,7 @@ impl World {
                         running.ended().await;
                     } else {
                         // It goes on beside what comes next, and may be gone before or after its next life begins.
-                        tokio::spawn(running.ended());
+                        self.closing.push(running);
                     }
                 }
             }
@@ -198,6 +201,7 @@ impl World {
             self.start_member(0);
         }
         for running in self.running.values() {
+            running.stay_quick();
             running.tell(Command::Subscribe { topics: BTreeSet::from(TOPICS) });
         }
         self.history.record(Event::Healed { bound: self.scenario.timing.settle_bound() });
@@ -254,6 +258,9 @@ impl World {
         let mut assigned = Partitions::new();
         for running in self.running.values() {
             let (name, consumer) = (running.name, &running.consumer);
+            if !running.has_obeyed() {
+                return Err(format!("{name} is still busy"));
+            }
             let Some(membership) = consumer.group_metadata() else { return Err(format!("{name} is no member")) };
             let is_known = group.members.iter().any(|known| *known.member_id == *membership.member_id);
             if !is_known || membership.generation_id.0 != generation {
@@ -376,6 +383,9 @@ impl World {
         }
         while let Some((_, running)) = self.running.pop_first() {
             running.tell(Command::Close { calm: true });
+            running.ended().await;
+        }
+        for running in std::mem::take(&mut self.closing) {
             running.ended().await;
         }
         self.note_committed().await;

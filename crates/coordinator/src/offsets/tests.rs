@@ -19,7 +19,7 @@ use crate::classic::{Identity, MembershipView};
 use crate::state::harness::{NODE, TOPIC, no_answer, origin};
 use crate::{Error, OffsetAndMetadata};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn backoff() -> Backoff {
     Backoff::new(Duration::from_millis(100), Duration::from_secs(1), Rng::with_seed(1))

@@ -12,10 +12,11 @@ use ottla_wire::consumer_protocol::Assignment;
 use ottla_wire::messages::{HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, SyncGroupResponse};
 use ottla_wire::{ApiKey, ErrorCode, GenerationId, NodeId, TopicPartition};
 
-use super::{Action, Incoming, Outgoing, State, Timeouts};
+use super::{Action, State, Timeouts};
 use crate::assignor::{Assignor, AssignorError, GroupMember, MemberAssignment, RebalanceProtocol, Topics};
 use crate::classic::AssignJob;
 use crate::find::Found;
+use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, GroupEvent};
 
 pub(crate) const NODE: NodeId = NodeId(1);
@@ -76,7 +77,7 @@ impl Harness {
             Backoff::new(Duration::from_millis(100), Duration::from_secs(1), Rng::with_seed(seed))
         };
         let now = origin();
-        let timeouts = Timeouts { request: Duration::from_secs(30), api: Duration::from_secs(60) };
+        let timeouts = Timeouts { request: Duration::from_secs(30), api: Duration::from_mins(1) };
         let state = State::new(config, timeouts, backoff, now);
         Self { state, now, sent: VecDeque::new(), jobs: Vec::new(), asks: 0, disconnects: 0, abandoned: 0 }
     }

@@ -14,7 +14,7 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, TopicPartition};
 
 use super::harness::{Harness, TOPIC, config, no_answer};
-use super::{Incoming, Outgoing};
+use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, OffsetAndMetadata};
 
 /// What a coordinator may say: each code that means something to a member, and one of each other kind.
@@ -308,7 +308,7 @@ fn lookup_table(of_group: bool) -> String {
     table(|code| {
         let mut harness = Harness::stable(fixed());
         let wanted = [TopicPartition::new(TOPIC, 0)].into();
-        harness.state.lookups.begin(harness.now, wanted, Duration::from_secs(60));
+        harness.state.lookups.begin(harness.now, wanted, Duration::from_mins(1));
         harness.run();
         let Some(code) = code else {
             harness.fail("OffsetFetch", no_answer());
@@ -360,7 +360,7 @@ fn each_answer_to_a_lookup() {
 fn each_answer_to_find_coordinator() {
     let table = table(|code| {
         let mut harness = Harness::new(fixed());
-        harness.state.lookups.begin(harness.now, [TopicPartition::new(TOPIC, 0)].into(), Duration::from_secs(60));
+        harness.state.lookups.begin(harness.now, [TopicPartition::new(TOPIC, 0)].into(), Duration::from_mins(1));
         harness.state.group.subscribe([Arc::from(TOPIC)].into());
         harness.state.group.join(Vec::new());
         harness.run();

@@ -17,7 +17,7 @@ pub(crate) const GROUP: &str = "group";
 pub(crate) const TOPIC: &str = "topic";
 
 /// Longer than anything takes that is to come about.
-pub(crate) const SOON: Duration = Duration::from_secs(600);
+pub(crate) const SOON: Duration = Duration::from_mins(10);
 
 pub(crate) fn in_memory() -> EmbeddedClusterBuilder {
     EmbeddedCluster::builder().transport(Transport::Memory(MemoryNetwork::new())).start_time_ms(1_000_000).seed(1)

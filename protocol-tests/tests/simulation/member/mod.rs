@@ -56,7 +56,16 @@ pub(crate) struct Running {
     pub(crate) name: Name,
     pub(crate) consumer: ConsumerHandle,
     commands: mpsc::UnboundedSender<Command>,
+    orders: Arc<Orders>,
     task: JoinHandle<()>,
+}
+
+/// What a member was told and has not done yet.
+#[derive(Debug, Default)]
+struct Orders {
+    open: AtomicU32,
+    /// For how long the next reader of a partition is to do nothing.
+    slow: Mutex<Option<Duration>>,
 }
 
 /// Where a member is at home.
@@ -79,8 +88,7 @@ struct Member {
     history: History,
     sabotage: Option<Sabotage>,
     random: Mutex<Rng>,
-    /// For how long the next reader of a partition is to do nothing.
-    slow: Mutex<Option<Duration>>,
+    orders: Arc<Orders>,
     /// Counts revocations that have ended.
     revocations: AtomicU32,
 }
@@ -93,17 +101,29 @@ impl Running {
         let consumer = member.consumer(&client);
         consumer.subscribe(plan.topics.iter().copied()).unwrap();
         let handle = consumer.handle();
-        let (commands, orders) = mpsc::unbounded_channel();
+        let (commands, told) = mpsc::unbounded_channel();
+        let orders = Arc::clone(&member.orders);
         let task = tokio::spawn(async move {
-            member.run(consumer, orders).await;
+            member.run(consumer, told).await;
             client.close().await;
         });
-        Self { name, consumer: handle, commands, task }
+        Self { name, consumer: handle, commands, orders, task }
     }
 
     /// Told to a member that has ended, it is not heard.
     pub(crate) fn tell(&self, command: Command) {
+        self.orders.open.fetch_add(1, Ordering::Relaxed);
         let _ = self.commands.send(command);
+    }
+
+    /// Whether it has done all that it was told to.
+    pub(crate) fn has_obeyed(&self) -> bool {
+        self.orders.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// A reader that was to be slow and has not begun to be is not to be any more.
+    pub(crate) fn stay_quick(&self) {
+        self.orders.replace_slow(None);
     }
 
     /// Whether its task has ended.
@@ -124,6 +144,28 @@ impl Running {
     }
 }
 
+impl Orders {
+    fn done(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// An order that nobody has taken up is replaced, and done with.
+    fn replace_slow(&self, slow: Option<Duration>) {
+        if std::mem::replace(&mut *self.slow.lock().unwrap_or_else(PoisonError::into_inner), slow).is_some() {
+            self.done();
+        }
+    }
+
+    /// Does nothing for as long as was ordered, if it was.
+    async fn be_slow(&self) {
+        let slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lasting) = slow {
+            tokio::time::sleep(lasting).await;
+            self.done();
+        }
+    }
+}
+
 impl Member {
     fn new(home: &Home, name: Name, plan: &MemberPlan) -> Self {
         Self {
@@ -133,7 +175,7 @@ impl Member {
             history: home.history.clone(),
             sabotage: home.sabotage,
             random: Mutex::new(Rng::with_seed(plan.seed.wrapping_add(u64::from(name.life)))),
-            slow: Mutex::default(),
+            orders: Arc::default(),
             revocations: AtomicU32::new(0),
         }
     }

@@ -1,12 +1,12 @@
 //! An application that leaves the loop to `run`, and reads each partition in a task of its own.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use ottla::consumer::Error;
 use ottla::consumer::HandlerResult;
-use ottla::{Consumer, PartitionStream};
+use ottla::{Consumer, ConsumerHandle, PartitionStream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Member, SLACK};
@@ -40,17 +40,7 @@ pub(super) async fn run(
                     let closed = member.within(RUN_CLOSE + SLACK, "run", running).await;
                     return member.note_closed(closed, calm);
                 }
-                Some(Command::Slow { lasting }) => {
-                    *member.slow.lock().unwrap_or_else(PoisonError::into_inner) = Some(lasting);
-                }
-                Some(Command::Subscribe { topics }) => member.subscribe(&handle, &topics),
-                Some(Command::EnforceRebalance) => {
-                    if let Err(error) = handle.enforce_rebalance("for a change") {
-                        member.failed("enforce_rebalance", &error);
-                    }
-                }
-                // A consumer that `run` has cannot unsubscribe; and a seek would leave what is queued.
-                Some(Command::Resubscribe { .. } | Command::SeekBack) => {}
+                Some(order) => obey(member, &handle, order),
                 None => return "forgotten",
             },
             ended = &mut running => return give_up(member, ended),
@@ -58,6 +48,22 @@ pub(super) async fn run(
         // Whoever drops `next_error` has dropped nothing.
         let _ = drop_after(random.u32(0..2), handle.next_error()).await;
     }
+}
+
+fn obey(member: &Member, handle: &ConsumerHandle, order: Command) {
+    match order {
+        // Done when a reader has been slow.
+        Command::Slow { lasting } => return member.orders.replace_slow(Some(lasting)),
+        Command::Subscribe { topics } => member.subscribe(handle, &topics),
+        Command::EnforceRebalance => {
+            if let Err(error) = handle.enforce_rebalance("for a change") {
+                member.failed("enforce_rebalance", &error);
+            }
+        }
+        // A consumer that `run` has cannot unsubscribe; a seek would leave what is queued; closing is the loop's.
+        Command::Resubscribe { .. } | Command::SeekBack | Command::Close { .. } => {}
+    }
+    member.orders.done();
 }
 
 /// `run` ends by itself only for good reason.
@@ -85,10 +91,7 @@ async fn read(member: Arc<Member>, mut partition: PartitionStream, mut random: R
             }
         };
         member.handed(&batch);
-        let slow = member.slow.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(lasting) = slow {
-            tokio::time::sleep(lasting).await;
-        }
+        member.orders.be_slow().await;
         member.process(&batch, &mut random).await;
         if !automatic {
             partition.come_back();

@@ -41,6 +41,7 @@ pub(super) async fn run(
                 Some(Command::Close { calm }) => return application.member.close(application.consumer, calm).await,
                 Some(order) => {
                     application.obey(order).await;
+                    application.member.orders.done();
                     continue;
                 }
                 None => return "forgotten",

@@ -53,6 +53,7 @@ pub(super) async fn run(
                     member.failed("unsubscribe", &error);
                 }
                 member.subscribe(&consumer, &topics);
+                member.orders.done();
             }
             Left::Unsubscribe(_) | Left::Idly => {}
             Left::Ended(how) => return how,
@@ -73,6 +74,7 @@ impl Application<'_> {
                     Some(order @ Command::Resubscribe { .. }) => return Left::Unsubscribe(order),
                     Some(order) => {
                         self.obey(order).await;
+                        self.member.orders.done();
                         continue;
                     }
                     None => return Left::Ended("forgotten"),
