@@ -99,7 +99,7 @@ mod tests {
         let mut auto_commit = AutoCommit::new(Some(INTERVAL));
         assert!(!auto_commit.take_due(start));
         assert_eq!(auto_commit.next_deadline(), Some(start + INTERVAL));
-        assert!(!auto_commit.take_due(start + INTERVAL - Duration::from_millis(1)));
+        assert!(!auto_commit.take_due(start + INTERVAL.saturating_sub(Duration::from_millis(1))));
         assert!(auto_commit.take_due(start + INTERVAL));
         assert!(!auto_commit.take_due(start + INTERVAL));
         assert!(auto_commit.take_due(start + 2 * INTERVAL));

@@ -77,7 +77,7 @@ mod tests {
         let mut ask = AskForTopics::new(interval);
         assert!(ask.take_due(start) && !ask.take_due(start));
         assert_eq!(ask.next_deadline(), Some(start + interval));
-        assert!(!ask.take_due(start + interval - Duration::from_millis(1)));
+        assert!(!ask.take_due(start + interval.saturating_sub(Duration::from_millis(1))));
         assert!(ask.take_due(start + interval));
         ask.restart();
         assert!(ask.take_due(start + interval));

@@ -31,7 +31,7 @@ fn members_while_blocked(consumer_runtime: Option<Handle>, blocked_for: Duration
     let broker_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = broker(&broker_runtime);
     let application = Builder::new_current_thread().enable_all().build().unwrap();
-    let members = application.block_on(async {
+    application.block_on(async {
         let address = cluster.bootstrap_servers().parse().unwrap();
         let config = ClusterConfig::new([address]);
         let config = match consumer_runtime {
@@ -51,8 +51,7 @@ fn members_while_blocked(consumer_runtime: Option<Handle>, blocked_for: Duration
         let members = told.recv().unwrap();
         drop(consumer);
         members
-    });
-    members
+    })
 }
 
 /// Waits until the group has lost its member, or has kept it for so long.

@@ -22,10 +22,9 @@ async fn silent_brokers_hold_it_up_no_longer_than_its_timeout() {
         },
         // Nothing reaches them, nor anybody who connects.
         |setup| {
-            setup
-                .embedded
-                .nodes()
-                .for_each(|node| setup.network.black_hole(setup.embedded.address(node).unwrap(), true))
+            for node in setup.embedded.nodes() {
+                setup.network.black_hole(setup.embedded.address(node).unwrap(), true);
+            }
         },
         // They have gone, and nobody has told the client.
         |setup| {

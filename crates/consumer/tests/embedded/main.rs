@@ -19,5 +19,7 @@ mod random;
 mod reading;
 mod run;
 mod setup;
+mod static_members;
 mod streams;
+mod subscriptions;
 mod waiting;

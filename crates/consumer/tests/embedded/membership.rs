@@ -1,40 +1,21 @@
 //! Members: who waits for whom, what they keep, when they are lost, and how they come back.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla_broker::{GroupState, Loss};
-use ottla_consumer::assignor::built_in;
 use ottla_consumer::{
-    AssignmentChange, Consumer, ConsumerBuilder, ConsumerHandle, Error, GroupError, ListenerResult, RebalanceListener,
-    RebalanceReason, TopicPartition,
+    AssignmentChange, Consumer, ConsumerHandle, ListenerResult, RebalanceListener, RebalanceReason, TopicPartition,
 };
-use ottla_wire::{ApiKey, ErrorCode};
+use ottla_wire::ApiKey;
 use tokio::time::Instant;
 
 use crate::group::{
-    GROUP, HEARTBEAT, Polled, SESSION, eventually, is_shared, join_alone, next, owned, poll_until, subscribe_and_read,
+    HEARTBEAT, Polled, SESSION, eventually, is_shared, join_alone, next, owned, pair, poll_until, polled,
+    subscribe_and_read,
 };
 use crate::setup::{LONG, Seen, Setup, TOPIC, partition, read, value};
-
-/// A member that is subscribed, in a task that polls it.
-fn polled(builder: ConsumerBuilder) -> Polled {
-    let consumer = builder.build().unwrap();
-    consumer.subscribe([TOPIC]).unwrap();
-    Polled::start(consumer)
-}
-
-/// Two members that share the partitions.
-async fn pair(setup: &Setup, first: ConsumerBuilder, second: ConsumerBuilder, partitions: usize) -> [Consumer; 2] {
-    let mut pair = [first.build().unwrap(), second.build().unwrap()];
-    for member in &pair {
-        member.subscribe([TOPIC]).unwrap();
-    }
-    let [first, second] = &mut pair;
-    poll_until(&mut [first, second], &mut Seen::default(), |members| is_shared(members, partitions)).await;
-    assert_eq!(setup.group().await.members.len(), 2);
-    pair
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_application_is_told_and_waited_for_and_nothing_changes_under_its_batch() {
@@ -71,7 +52,7 @@ async fn a_slow_application_is_told_and_waited_for_and_nothing_changes_under_its
 
 /// Knows what its member has given up.
 #[derive(Clone, Default)]
-struct GivenUp(Arc<Mutex<std::collections::BTreeSet<TopicPartition>>>);
+struct GivenUp(Arc<Mutex<BTreeSet<TopicPartition>>>);
 
 impl RebalanceListener for GivenUp {
     async fn on_assigned(&self, change: AssignmentChange, _: ConsumerHandle) -> ListenerResult {
@@ -194,113 +175,6 @@ async fn a_pause_outlives_a_rebalance_where_the_partition_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_static_member_that_comes_back_in_time_finds_its_partitions_without_a_rebalance() {
-    let setup = Setup::start(1, 4).await;
-    for index in 0..4 {
-        setup.append(index, 3).await;
-    }
-    let one = || setup.member().group_instance_id("one");
-    let [first, other] = pair(&setup, one(), setup.member().group_instance_id("two"), 4).await;
-    let (ours, generation) = (owned(&first), other.group_metadata().unwrap().generation_id);
-    let other = Polled::start(other);
-    first.close().await.unwrap();
-    assert_eq!(setup.requests(ApiKey::LeaveGroup), 0, "closing leaves it in the group");
-    assert_eq!(setup.group().await.members.len(), 2);
-    tokio::time::sleep(SESSION / 2).await;
-
-    let joins = setup.requests(ApiKey::JoinGroup);
-    let mut first = one().build().unwrap();
-    join_alone(&mut first, 2).await;
-    assert_eq!(owned(&first), ours);
-    assert_eq!(first.group_metadata().unwrap().generation_id, generation);
-    tokio::time::sleep(SESSION).await;
-    assert_eq!(setup.requests(ApiKey::JoinGroup), joins + 1, "nobody else had to join again");
-    assert_eq!(other.handle.group_metadata().unwrap().generation_id, generation);
-
-    first.close().await.unwrap();
-    eventually(async || owned(&other.handle).len() == 4).await;
-    assert_eq!(setup.group().await.members.len(), 1, "once its session is over its partitions are given to others");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fenced_static_member_is_told_so_at_each_poll() {
-    let setup = Setup::start(1, 2).await;
-    setup.append(0, 3).await;
-    let build = || setup.member().group_instance_id("one").build().unwrap();
-    let mut first = build();
-    join_alone(&mut first, 2).await;
-    let mut second = build();
-    join_alone(&mut second, 2).await;
-    tokio::time::sleep(HEARTBEAT * 2).await;
-    for _ in 0..3 {
-        let error = first.poll(Duration::from_secs(1)).await.unwrap_err();
-        assert!(matches!(&error, Error::Group(GroupError::FencedInstanceId { .. })), "{error}");
-        assert!(error.is_fatal() && !error.is_retriable());
-        assert_eq!(error.to_string(), "another consumer has joined group group as one");
-    }
-    assert!(owned(&first).is_empty());
-    first.close().await.unwrap();
-    assert_eq!(owned(&second), [0, 1]);
-    setup.append(0, 2).await;
-    assert!(!second.poll(LONG).await.unwrap().is_empty(), "the one that took over goes on");
-    assert_eq!(setup.group().await.members.len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_subscription_can_change() {
-    for member in [Setup::member, Setup::cooperative_member] {
-        let setup = Setup::start(1, 2).await;
-        setup.embedded.create_topic("other", 1, 1).await.unwrap();
-        let other = TopicPartition::new("other", 0);
-        let mut consumer = member(&setup).build().unwrap();
-        join_alone(&mut consumer, 2).await;
-        consumer.subscribe([TOPIC, "other"]).unwrap();
-        assert!(consumer.rebalance_pending());
-        poll_until(&mut [&mut consumer], &mut Seen::default(), |members| members[0].assignment().len() == 3).await;
-        let assigned = consumer.last_assigned().unwrap();
-        assert_eq!(assigned.reason, RebalanceReason::SubscriptionChanged);
-
-        consumer.subscribe(["other"]).unwrap();
-        poll_until(&mut [&mut consumer], &mut Seen::default(), |members| {
-            members[0].assignment() == [other.clone()].into()
-        })
-        .await;
-        assert_eq!(consumer.subscription(), ["other".into()].into());
-
-        consumer.unsubscribe().await.unwrap();
-        assert!(consumer.assignment().is_empty() && consumer.group_metadata().is_none());
-        assert!(setup.group().await.members.is_empty());
-        assert!(consumer.poll(SESSION).await.unwrap().is_empty());
-        assert!(setup.group().await.members.is_empty(), "it does not join again by itself");
-        consumer.assign([partition(0)]).unwrap();
-        setup.append(0, 3).await;
-        read(&mut consumer, 3).await.assert_complete(1, 3);
-        let error = consumer.subscribe([TOPIC]).unwrap_err();
-        assert!(matches!(error, Error::MixedSubscription { .. }), "{error}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn topics_that_appear_later_and_partitions_that_are_added_are_read() {
-    let setup = Setup::start_with(1, 1, |builder| builder.auto_create_topics(false)).await;
-    let consumer = setup.member().build().unwrap();
-    consumer.subscribe([TOPIC, "later"]).unwrap();
-    let consumer = Polled::start(consumer);
-    eventually(async || consumer.handle.assignment().len() == 1).await;
-    setup.embedded.create_topic("later", 2, 1).await.unwrap();
-    let began = Instant::now();
-    eventually(async || consumer.handle.assignment().len() == 3).await;
-    setup.embedded.add_partitions(TOPIC, 3).await.unwrap();
-    eventually(async || consumer.handle.assignment().len() == 5).await;
-    // metadata.max.age.ms each time
-    assert!(began.elapsed() < Duration::from_mins(11), "{:?}", began.elapsed());
-    setup.append(2, 4).await;
-    eventually(async || consumer.count() == 4).await;
-    let reason = consumer.handle.last_assigned().unwrap().reason.clone();
-    assert_eq!(reason, RebalanceReason::MetadataChanged { topic: TOPIC.into() });
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_cluster_that_is_down_for_a_minute_is_joined_again_by_itself() {
     for member in [Setup::member, Setup::cooperative_member] {
         let setup = Setup::start(3, 4).await;
@@ -368,7 +242,7 @@ async fn a_crashed_members_partitions_are_read_by_the_others_from_where_it_had_c
     }
     eventually(async || owned(&first.handle).len() + owned(&second.handle).len() == 4).await;
     let took = crashed_at.elapsed();
-    assert!(took >= SESSION - HEARTBEAT && took <= SESSION + 4 * HEARTBEAT, "{took:?}");
+    assert!(took + HEARTBEAT >= SESSION && took <= SESSION + 4 * HEARTBEAT, "{took:?}");
     for index in 0..4 {
         setup.until_committed(index, 20).await;
     }
@@ -394,21 +268,6 @@ async fn a_rebalance_can_be_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_no_assignor_in_common_with_the_group_is_told() {
-    let setup = Setup::start(1, 2).await;
-    let first = polled(setup.member());
-    eventually(async || owned(&first.handle).len() == 2).await;
-    let sticky = [built_in("sticky").unwrap()];
-    let mut stranger = setup.member().partition_assignment_strategy(sticky).build().unwrap();
-    stranger.subscribe([TOPIC]).unwrap();
-    let error = stranger.poll(LONG).await.unwrap_err();
-    assert_eq!(error.error_code(), Some(ErrorCode::InconsistentGroupProtocol), "{error}");
-    assert!(error.to_string().contains(GROUP), "{error}");
-    stranger.close().await.unwrap();
-    assert_eq!(owned(&first.handle), [0, 1]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn batches_of_before_a_revocation_stay_readable() {
     let setup = Setup::start(1, 1).await;
     setup.append(0, 5).await;
@@ -420,40 +279,4 @@ async fn batches_of_before_a_revocation_stay_readable() {
     let batch = batches.iter().next().unwrap();
     let values = batch.records().map(|record| record.unwrap().value().unwrap().to_vec());
     assert!(values.eq((0..5).map(|offset| value(0, offset).into_bytes())));
-}
-
-#[tokio::test(start_paused = true)]
-async fn settings_that_cannot_be_are_named() {
-    let setup = Setup::start(1, 1).await;
-    type Change = fn(ConsumerBuilder) -> ConsumerBuilder;
-    let wrong: [(Change, &str); 13] = [
-        (|of| of.group_id("").group_instance_id("one"), "group.instance.id"),
-        (|of| of.group_id("").enable_auto_commit(true), "enable.auto.commit"),
-        (|of| of.group_id("g".repeat(40_000)), "group.id"),
-        (|of| of.group_instance_id(""), "group.instance.id"),
-        (|of| of.group_instance_id("one two"), "group.instance.id"),
-        (|of| of.session_timeout(Duration::ZERO), "session.timeout.ms"),
-        (|of| of.session_timeout(Duration::from_hours(24 * 30)), "session.timeout.ms"),
-        (|of| of.heartbeat_interval(SESSION), "heartbeat.interval.ms"),
-        (|of| of.heartbeat_interval(Duration::ZERO), "heartbeat.interval.ms"),
-        (|of| of.max_poll_interval(Duration::ZERO), "max.poll.interval.ms"),
-        (|of| of.auto_commit_interval(Duration::ZERO), "auto.commit.interval.ms"),
-        (|of| of.partition_drain_timeout(Duration::from_hours(24 * 30)), "partition.drain.timeout.ms"),
-        (
-            |of| of.partition_assignment_strategy([built_in("range").unwrap(), built_in("range").unwrap()]),
-            "partition.assignment.strategy",
-        ),
-    ];
-    for (change, setting) in wrong {
-        let error = change(setup.member()).build().unwrap_err();
-        assert!(matches!(error, Error::Config(_)), "{error:?}");
-        assert!(error.to_string().starts_with(&format!("{setting} is ")), "{error}");
-    }
-    let consumer = setup.member().build().unwrap();
-    let nothing: [&str; 0] = [];
-    assert!(matches!(consumer.subscribe(nothing), Err(Error::NoTopics)));
-    let mut consumer = setup.member().partition_assignment_strategy([]).build().unwrap();
-    consumer.subscribe([TOPIC]).unwrap();
-    let error = consumer.poll(LONG).await.unwrap_err();
-    assert!(error.is_fatal() && error.to_string().contains("partition.assignment.strategy"), "{error}");
 }

@@ -57,7 +57,7 @@ where
     let cancelled = async move {
         // A sender that is gone cancels nothing.
         if cancelled.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     // A future that is not Send in a task of its own.
