@@ -13,6 +13,7 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
 
+mod cancel_safety;
 mod checker;
 mod conductor;
 mod dropping;
