@@ -236,8 +236,6 @@ impl Consumer {
                 self.begin(rebalance::rejoin(shared, group));
             }
             Some(GroupEvent::Assigned(assigned)) => {
-                // The partitions that are new must not wait for those that a lookup waits for already.
-                *slot(&mut self.lookup) = None;
                 self.begin(rebalance::take_over(shared, group, Arc::new(assigned)));
             }
             Some(GroupEvent::Lost { reason }) => {
