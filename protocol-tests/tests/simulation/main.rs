@@ -17,6 +17,7 @@ mod cancel_safety;
 mod checker;
 mod conductor;
 mod dropping;
+mod faults;
 mod history;
 mod member;
 mod run;

@@ -63,7 +63,9 @@ async fn polls_are_dropped(polls: u32, assignors: &[&str]) {
     let reading = async {
         while !seen.is_complete() {
             let dropped = drop_after(polls, consumer.poll(LONG)).await;
-            dropped.into_iter().for_each(|batches| batches.unwrap().iter().for_each(|batch| seen.batch(batch)));
+            if let Some(batches) = dropped {
+                batches.unwrap().iter().for_each(|batch| seen.batch(batch));
+            }
             let whole = consumer.poll(Duration::from_millis(100)).await.unwrap();
             whole.iter().for_each(|batch| seen.batch(batch));
             match seen.count() {
