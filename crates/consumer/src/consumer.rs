@@ -209,7 +209,7 @@ impl Consumer {
                 () = group_event(shared.group.as_ref()) => {}
                 Some(ended) = or_never(pending(&mut self.lookup)) => {
                     *slot(&mut self.lookup) = None;
-                    Self::lookup_ended(&shared, ended)?;
+                    tell_lookup(&shared, ended)?;
                 }
                 Ok(()) = self.metadata.changed(), if ask_at.is_some() => shared.matched(),
                 batches = self.fetcher.poll(deadline - now) => return Ok(batches?),
@@ -276,16 +276,16 @@ impl Consumer {
             *lookup = Some(Pending(Box::pin(async move { shared.start_at_committed().await })));
         }
     }
+}
 
-    /// What may come right by itself is tried again by the next lookup.
-    fn lookup_ended(shared: &Shared, ended: Result<(), Error>) -> Result<(), Error> {
-        match ended {
-            Err(error) if error.is_retriable() => {
-                shared.errors.push(error);
-                Ok(())
-            }
-            ended => ended,
+/// What may come right by itself is tried again by the next lookup.
+fn tell_lookup(shared: &Shared, ended: Result<(), Error>) -> Result<(), Error> {
+    match ended {
+        Err(error) if error.is_retriable() => {
+            shared.errors.push(error);
+            Ok(())
         }
+        ended => ended,
     }
 }
 

@@ -214,10 +214,10 @@ impl PartitionStream {
         self.come_back();
         loop {
             let readable = self.channel.readable.notified();
-            if let Poll::Ready(next) = self.take() {
-                return next;
+            match self.take() {
+                Poll::Ready(next) => return next,
+                Poll::Pending => readable.await,
             }
-            readable.await;
         }
     }
 
@@ -230,7 +230,6 @@ impl PartitionStream {
         }
     }
 
-    /// What there is now.
     fn take(&self) -> Poll<Option<Result<Batch, Error>>> {
         let mut state = self.channel.state();
         if state.has_ended {

@@ -115,8 +115,10 @@ impl CoordinatorHandle {
 
     /// The application is on its own, for at most `max.poll.interval.ms`.
     pub fn poll_ends(&self) {
-        // The supervisor has no deadline for this yet.
-        self.change(|state| state.group.poll_ends(now()));
+        // Polls are frequent: the supervisor is woken only where it would sleep past the deadline that begins.
+        if self.shared.state().poll_ends(now()) {
+            self.shared.changed.notify_waiters();
+        }
     }
 
     /// The application is late, as if it had not polled for `max.poll.interval.ms`: a member leaves, and is told

@@ -67,6 +67,29 @@ async fn topics_that_appear_later_and_partitions_that_are_added_are_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pattern_stands_for_the_topics_that_match_now_and_later() {
+    let setup = Setup::start(1, 2).await;
+    setup.embedded.create_topic("letters-1", 1, 1).await.unwrap();
+    let consumer = setup.member().build().unwrap();
+    consumer.subscribe_matching(|topic| topic.starts_with("letters-") || topic.starts_with("__")).unwrap();
+    assert!(consumer.subscription().is_empty(), "which topics there are is not known yet");
+    let error = consumer.assign([partition(0)]).unwrap_err();
+    assert!(matches!(error, Error::MixedSubscription { .. }), "{error}");
+    let consumer = Polled::start(consumer);
+    eventually(async || consumer.handle.assignment() == [TopicPartition::new("letters-1", 0)].into()).await;
+
+    let began = Instant::now();
+    setup.embedded.create_topic("letters-2", 1, 1).await.unwrap();
+    eventually(async || consumer.handle.assignment().len() == 2).await;
+    assert!(began.elapsed() < Duration::from_mins(6), "metadata.max.age.ms, and a rebalance: {:?}", began.elapsed());
+    assert_eq!(consumer.handle.subscription(), ["letters-1".into(), "letters-2".into()].into(), "Kafka's own do not");
+
+    consumer.handle.subscribe([TOPIC]).unwrap();
+    eventually(async || owned(&consumer.handle) == [0, 1]).await;
+    assert_eq!(consumer.handle.subscription(), [TOPIC.into()].into());
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_has_no_assignor_in_common_with_the_group_is_told() {
     let setup = Setup::start(1, 2).await;
     let first = polled(setup.member());

@@ -39,7 +39,7 @@ const PARTITIONS: i32 = 12;
 /// The visitors' pace, so that members come and go while there is something to read.
 const VIEWS_PER_SECOND: u64 = 100_000;
 /// Longer than a session and a rebalance take, by far.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -59,16 +59,14 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
-    match &arguments.bootstrap {
-        Some(servers) => count_page_views(servers, None, &arguments).await,
-        None => {
-            let cluster = EmbeddedCluster::builder().nodes(3).start().await?;
-            println!("An embedded cluster of 3 nodes is up at {}.", cluster.bootstrap_servers());
-            let counted = count_page_views(&cluster.bootstrap_servers(), Some(&cluster), &arguments).await;
-            cluster.shutdown().await;
-            counted
-        }
+    if let Some(servers) = &arguments.bootstrap {
+        return count_page_views(servers, None, &arguments).await;
     }
+    let cluster = EmbeddedCluster::builder().nodes(3).start().await?;
+    println!("An embedded cluster of 3 nodes is up at {}.", cluster.bootstrap_servers());
+    let counted = count_page_views(&cluster.bootstrap_servers(), Some(&cluster), &arguments).await;
+    cluster.shutdown().await;
+    counted
 }
 
 async fn count_page_views(
@@ -87,7 +85,7 @@ async fn count_page_views(
     let group = Group {
         bootstrap_servers: bootstrap_servers.to_owned(),
         topic,
-        group_id,
+        id: group_id,
         assignor: Arc::clone(&arguments.assignor),
         tally: Arc::new(Tally::new(arguments.records)),
         news,
@@ -175,7 +173,7 @@ impl<'s> Story<'s> {
 
     /// The coordinator's node, so that the group has to find another one.
     async fn stop_and_start_a_node(&mut self, cluster: &EmbeddedCluster) -> Result<(), Failure> {
-        let node: NodeId = cluster.coordinator(&self.group.group_id).await?;
+        let node: NodeId = cluster.coordinator(&self.group.id).await?;
         self.say(&format!("node {node}, the group's coordinator, is stopped"));
         cluster.stop_node(node).await?;
         let more = (self.distinct() + self.records / 10).min(self.records);
@@ -188,11 +186,11 @@ impl<'s> Story<'s> {
     /// Writes the page views at their pace, in the background.
     fn produce(&self) -> JoinHandle<Result<(), Failure>> {
         let (client, topic) = (self.client.clone(), self.group.topic.clone());
-        let (records, produced) = (self.records, Arc::clone(&self.produced));
+        let (records, count) = (self.records, Arc::clone(&self.produced));
         tokio::spawn(async move {
             let producer = client.producer().compression(Compression::Lz4).build()?;
             let (handles, written) = mpsc::channel(50_000);
-            let acknowledged = tokio::spawn(count_acknowledged(written, produced));
+            let acknowledged = tokio::spawn(count_acknowledged(written, count));
             let mut random = fastrand::Rng::with_seed(1883);
             let started = Instant::now();
             for id in 0..records {
@@ -295,7 +293,7 @@ impl<'s> Story<'s> {
 
     /// Shows what the group has committed; gives what is left to read behind that.
     async fn show_offsets(&self) -> Result<i64, Failure> {
-        let reader = self.client.consumer().group_id(&self.group.group_id).build()?;
+        let reader = self.client.consumer().group_id(&self.group.id).build()?;
         let partitions = (0..PARTITIONS).map(|index| TopicPartition::new(&*self.group.topic, index));
         let committed = reader.committed(partitions.clone()).await?;
         let ends = reader.end_offsets(partitions).await?;

@@ -17,7 +17,7 @@ use crate::page_views::Tally;
 pub(crate) struct Group {
     pub(crate) bootstrap_servers: String,
     pub(crate) topic: String,
-    pub(crate) group_id: String,
+    pub(crate) id: String,
     pub(crate) assignor: Arc<dyn Assignor>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) news: mpsc::UnboundedSender<News>,
@@ -50,7 +50,7 @@ impl Member {
     /// Has it commit, leave and close.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.stop.send_replace(true);
-        Ok(self.task.await??)
+        self.task.await?
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -62,7 +62,7 @@ async fn run(group: Group, name: &'static str, mut stopped: watch::Receiver<bool
     let client = Client::builder().bootstrap_servers(&group.bootstrap_servers).client_id(name).build()?;
     let mut consumer = client
         .consumer()
-        .group_id(&group.group_id)
+        .group_id(&group.id)
         .partition_assignment_strategy([group.assignor])
         .session_timeout(Duration::from_secs(6))
         .heartbeat_interval(Duration::from_millis(500))

@@ -118,6 +118,21 @@ fn not_being_polled_for_the_maximum_ends_the_membership() {
 }
 
 #[test]
+fn the_end_of_a_poll_wakes_only_who_would_sleep_past_its_deadline() {
+    let mut harness = Harness::stable(config());
+    harness.state.group.poll_begins(harness.now);
+    assert!(harness.state.falls_asleep().is_some(), "until the next heartbeat");
+    assert!(!harness.state.poll_ends(harness.now), "which comes first");
+
+    let mut quick = config();
+    quick.max_poll_interval = Duration::from_secs(2);
+    let mut harness = Harness::stable(quick);
+    harness.state.group.poll_begins(harness.now);
+    harness.state.falls_asleep();
+    assert!(harness.state.poll_ends(harness.now), "the application is late before the next heartbeat is due");
+}
+
+#[test]
 fn a_static_member_that_is_not_polled_does_not_send_leave_group() {
     let mut harness = Harness::stable(fixed());
     harness.pass(MAX_POLL);
