@@ -80,4 +80,4 @@ pub use ottla_producer::{
     Acks, CloseReport, Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendError,
 };
 pub use ottla_wire::compression::{Compression, CompressionLevel};
-pub use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
+pub use ottla_wire::{ErrorCode, GenerationId, LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};

@@ -98,6 +98,8 @@ impl Toolbox {
             JavaTool::VerifiableProducer => "org.apache.kafka.tools.VerifiableProducer",
             JavaTool::GetOffsets if self.version.starts_with("3.3.") => "kafka.tools.GetOffsetShell",
             JavaTool::GetOffsets => "org.apache.kafka.tools.GetOffsetShell",
+            JavaTool::ConsumerGroups if self.version.starts_with("3.3.") => "kafka.admin.ConsumerGroupCommand",
+            JavaTool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
         }
     }
 
@@ -157,4 +159,6 @@ pub enum JavaTool {
     VerifiableProducer,
     /// `kafka-get-offsets`.
     GetOffsets,
+    /// `kafka-consumer-groups`.
+    ConsumerGroups,
 }

@@ -15,6 +15,9 @@ use crate::kafka::{JavaPeer, KafkaCluster, Toolbox};
 /// How many brokers a cluster of the suite has.
 pub const NODES: i32 = 3;
 
+/// Where groups keep their offsets.
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// A real Kafka and the Java process that administers it, shared by the cases of one binary.
 #[derive(Debug)]
 pub struct RealKafka {
@@ -173,6 +176,19 @@ impl TestCluster {
             description.partitions.iter().find(|known| known.partition == partition)?.leader.map(|node| node.0)
         })
         .await
+    }
+
+    /// The node that coordinates a group: the leader of its partition of `__consumer_offsets`, which is there once somebody
+    /// has asked for a coordinator.
+    pub async fn coordinator(&self, group: &str) -> i32 {
+        let client = self.client();
+        let partitions = eventually("there is a topic for offsets", async || {
+            i32::try_from(describe(&client, OFFSETS_TOPIC).await?.partitions.len()).ok().filter(|count| *count > 0)
+        })
+        .await;
+        // Java's String.hashCode, without its sign.
+        let hash = group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+        self.leader(OFFSETS_TOPIC, (hash & i32::MAX) % partitions).await
     }
 
     /// Makes `node` lead the partition.

@@ -6,8 +6,10 @@
 
 mod cluster;
 mod faults;
+mod groups;
 mod io;
 mod limits;
+mod member;
 mod offsets;
 mod records;
 mod topics;
@@ -50,7 +52,7 @@ pub fn fault_time() -> Duration {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [records::CASES, offsets::CASES, topics::CASES, limits::CASES, faults::CASES].concat()
+    [records::CASES, offsets::CASES, topics::CASES, limits::CASES, groups::CASES, faults::CASES].concat()
 }
 
 /// A case of each named function: `case_table![sharing: a, b; breaking: c]`.

@@ -8,11 +8,11 @@ use std::{env, fs, future::Future, pin::Pin};
 
 use ottla::{Client, Compression};
 use ottla_broker::{EmbeddedCluster, Transport};
-use protocol_tests::kafka::{JavaTool, Supervisor, Toolbox};
+use protocol_tests::kafka::{JavaTool, KafkaCluster, Supervisor, Toolbox};
 use protocol_tests::record::{PlainRecord, assorted};
 use protocol_tests::suite::{RealKafka, TestCluster, eventually, read_from_start, send_all};
 
-type Test = fn(Arc<RealKafka>) -> Pin<Box<dyn Future<Output = ()>>>;
+pub(crate) type Test = fn(Arc<RealKafka>) -> Pin<Box<dyn Future<Output = ()>>>;
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
     ("what_java_wrote_with_each_codec_we_read", |kafka| Box::pin(what_java_wrote_with_each_codec_we_read(kafka))),
@@ -26,7 +26,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("javas_console_tools_work_with_the_broker_command", |kafka| {
         Box::pin(javas_console_tools_work_with_the_broker_command(kafka))
     }),
-    ("the_hello_example_runs_on_a_real_kafka", |kafka| Box::pin(the_hello_example_runs_on_a_real_kafka(kafka))),
+    ("the_quickstart_runs_on_one_broker_and_on_three", |kafka| {
+        Box::pin(the_quickstart_runs_on_one_broker_and_on_three(kafka))
+    }),
 ];
 
 const CODECS: [(&str, Compression); 5] = [
@@ -165,24 +167,31 @@ async fn console_round(toolbox: &Toolbox, bootstrap: &str) {
     assert_eq!(output, format!("{lines}from\tus\n"), "what the console consumer read");
 }
 
-async fn tool(toolbox: &Toolbox, tool: JavaTool, arguments: &[&str], input: &[u8]) -> String {
+/// What one of Java's tools prints.
+pub(crate) async fn tool(toolbox: &Toolbox, tool: JavaTool, arguments: &[&str], input: &[u8]) -> String {
     let output = toolbox.run(tool, arguments, input, Duration::from_mins(2)).await.unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{tool:?} ends with {}: {complaints}", output.status);
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn the_hello_example_runs_on_a_real_kafka(kafka: Arc<RealKafka>) {
-    let hello = build(&["--package", "ottla", "--example", "hello"]).await.join("examples/hello");
-    let run = tokio::process::Command::new(hello)
-        .args(["--bootstrap", &kafka.cluster().bootstrap_servers()])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(Duration::from_mins(1), run).await.expect("it ends").unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("records came back, each once and in order"), "it says what it did: {text}");
+async fn the_quickstart_runs_on_one_broker_and_on_three(kafka: Arc<RealKafka>) {
+    let quickstart = build(&["--package", "ottla", "--example", "quickstart"]).await.join("examples/quickstart");
+    let alone = KafkaCluster::builder(kafka.cluster().toolbox().clone()).start().await.unwrap();
+    let count_page_views = async |servers: String| {
+        let run = tokio::process::Command::new(&quickstart)
+            .args(["--bootstrap", &servers, "--records", "100000"])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(Duration::from_mins(3), run).await.expect("it ends").unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains("Nothing was lost"), "it says what it did: {text}");
+    };
+    let three = kafka.cluster().bootstrap_servers();
+    tokio::join!(count_page_views(three), count_page_views(alone.bootstrap_servers()));
+    alone.end().unwrap();
 }
 
 /// Builds one of the workspace's programs, which is nothing where the whole workspace was built already, and returns the

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
 #![allow(clippy::format_collect, reason = "texts of a few hundred lines, for reading rather than for speed")]
 
+mod groups;
 mod interop;
 mod processes;
 mod shared;
@@ -34,6 +35,11 @@ fn main() -> ExitCode {
     for case in suite::cases() {
         trials.push(trial(&format!("suite::{}", case.name), shared.as_ref(), reason.as_deref(), move |shared| {
             shared.run_case(case);
+        }));
+    }
+    for (name, body) in groups::TESTS {
+        trials.push(trial(&format!("groups::{name}"), shared.as_ref(), reason.as_deref(), move |shared| {
+            shared.run(|kafka| Box::pin(body(kafka)));
         }));
     }
     for (name, body) in interop::TESTS {
