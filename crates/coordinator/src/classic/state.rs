@@ -319,6 +319,14 @@ impl ClassicGroup {
         }
     }
 
+    /// Nobody acts for the member any more, and nothing is told after this.
+    pub(crate) fn handle_task_ended(&mut self, error: Error) {
+        self.state = State::Unjoined;
+        self.watch = None;
+        self.events.retain(|event| matches!(event, GroupEvent::Lost { .. } | GroupEvent::Failed(_)));
+        self.events.push_back(GroupEvent::Failed(error));
+    }
+
     /// The time has come for something. Calling it earlier or more often does no harm.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if !self.has_heartbeats() {
