@@ -13,7 +13,7 @@ use crate::assignor::RebalanceProtocol;
 use crate::driver::now;
 use crate::shared::{LONGEST_TIMEOUT, Shared, Tasks};
 use crate::state::State;
-use crate::{Commit, Error, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
+use crate::{Commit, Error, EventOrStanding, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
 
 /// A member of a group, or somebody who commits and looks up its offsets.
 ///
@@ -133,6 +133,11 @@ impl CoordinatorHandle {
     /// What has happened, once each and in order.
     pub fn next_event(&self) -> Option<GroupEvent> {
         self.shared.state().group.next_event()
+    }
+
+    /// What has happened next, or else how the member stands, which no event can change that was not told yet.
+    pub fn next_event_or_standing(&self) -> EventOrStanding {
+        self.shared.state().group.next_event_or_standing()
     }
 
     /// Waits until [`next_event`](Self::next_event) has something; returns at once where it has.

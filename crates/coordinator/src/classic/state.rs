@@ -14,7 +14,7 @@ use super::leave::{Leave, PollLiveness};
 use super::watch::Watch;
 use crate::assignor::{LastAssignment, RebalanceProtocol};
 use crate::event::AssignedMember;
-use crate::{Error, GroupConfig, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
+use crate::{Error, EventOrStanding, GroupConfig, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
 
 /// See the [module](super).
 #[derive(Debug)]
@@ -218,6 +218,15 @@ impl ClassicGroup {
 
     pub(crate) fn next_event(&mut self) -> Option<GroupEvent> {
         self.events.pop_front()
+    }
+
+    pub(crate) fn next_event_or_standing(&mut self) -> EventOrStanding {
+        match (self.next_event(), &self.state) {
+            (Some(event), _) => EventOrStanding::Event(event),
+            (None, State::Stable(_)) => EventOrStanding::Member,
+            (None, State::PreparingRebalance(_) | State::CompletingRebalance(_)) => EventOrStanding::Joining,
+            (None, State::Unjoined) => EventOrStanding::NotMember,
+        }
     }
 
     pub(crate) fn has_events(&self) -> bool {
