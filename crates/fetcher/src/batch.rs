@@ -2,7 +2,8 @@
 //!
 //! A [`Batches`] keeps its buffers alive and borrows nothing from the fetcher, so it may be held over an await, sent to
 //! another task, and used while the fetcher is told to seek or pause. Its memory counts against
-//! `fetch_buffer_max_bytes` until it is dropped, and so does that of a record that was made an owned one.
+//! `fetch_buffer_max_bytes` until it is dropped, and so does that of a record that was made an owned one. What was not
+//! compressed is a slice of the broker's answer, so that one record keeps all of the answer in memory.
 
 use std::sync::Arc;
 
@@ -77,6 +78,16 @@ impl IntoIterator for Batches {
 /// One batch of one partition: as the producer made it, its checksum compared, decompressed. Cloning it shares it.
 ///
 /// It counts as *come back from* when an iterator over its records has returned `None`, or when the next poll begins.
+///
+/// # Memory
+///
+/// Holding a batch holds more than its [`size_bytes`](Self::size_bytes). One that was not compressed is a slice of the answer
+/// that it came in, with what came of other partitions of that broker; all of it stays in memory, and counts against
+/// `fetch_buffer_max_bytes`, until the last batch and the last owned record of it are dropped. An answer takes up to half
+/// of that setting, divided by the number of brokers. (What is compressed is decompressed into memory of its own.) So
+/// one that holds a batch for long, or has it wait in a queue for a slow reader, slows the reading of all partitions,
+/// and two from two answers can stop it until one is dropped. Whoever keeps records for long copies what is wanted of
+/// them.
 #[derive(Clone, Debug)]
 pub struct Batch {
     place: usize,
@@ -126,7 +137,7 @@ impl Batch {
         self.open.next_offset()
     }
 
-    /// How many bytes its records take in memory.
+    /// How many bytes its records take in memory. Holding it can hold more: see [Memory](Self#memory).
     pub fn size_bytes(&self) -> usize {
         self.open.buffer().len()
     }

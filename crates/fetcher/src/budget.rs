@@ -1,9 +1,16 @@
 //! How much the next Fetch may ask for.
 //!
 //! The bound has two halves for each broker: one share in flight, one buffered, so that the next answer is on its way
-//! while the last one is used. What a Fetch asks for is set aside until its answer has come; an idle broker's share
-//! does not lessen another's. Memory itself is counted by the [pool](crate::buffer_pool), which is what keeps the bound
-//! when a broker sends more than it was asked for.
+//! while the last one is used. The memory for what a Fetch asks for is set aside until its answer has come; an idle
+//! broker's share does not lessen another's. Memory itself is counted by the [pool](crate::buffer_pool), which is what keeps the
+//! bound when a broker sends more than it was asked for.
+//!
+//! Invariant: an answer as large as was asked for gets its buffer at once. So a grant is reckoned in memory, as the
+//! pool will take it: what surrounds the records of an answer, and what its buffer is rounded up by, are part of it. If
+//! they came on top, an answer could have to wait for memory of which there is plenty, and, where the application
+//! holds some, for ever.
+
+use crate::buffer_pool::{longest_within, rounded};
 
 /// Decides on sizes. All in bytes.
 #[derive(Clone, Debug)]
@@ -12,10 +19,19 @@ pub(crate) struct Budget {
     capacity: usize,
     /// `fetch_max_bytes`.
     fetch_max: usize,
-    /// What unanswered fetches have been promised.
+    /// Memory that unanswered fetches have been promised.
     promised: usize,
     /// The largest that a poll's batches have decompressed to lately: as much is kept free for the next.
     decompressed: usize,
+}
+
+/// What a Fetch may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// Of records: its `max_bytes`.
+    pub(crate) max_bytes: usize,
+    /// The memory that is set aside for its answer.
+    memory: usize,
 }
 
 impl Budget {
@@ -23,37 +39,45 @@ impl Budget {
         Self { capacity, fetch_max, promised: 0, decompressed: 0 }
     }
 
-    /// How much a Fetch may ask for, while `used` bytes are in memory and `brokers` share the bound; `None`: wait until
-    /// memory is given back. What is granted is promised until [`answered`](Self::answered).
-    pub(crate) fn grant(&mut self, used: usize, brokers: usize) -> Option<usize> {
-        let share = self.share(brokers);
+    /// How much a Fetch may ask for whose answer has `header_bytes` beside its records, while `used` bytes are in memory and
+    /// `brokers` share the bound; `None`: wait until memory is given back. What is granted is promised until
+    /// [`answered`](Self::answered).
+    pub(crate) fn grant(&mut self, used: usize, brokers: usize, header_bytes: usize) -> Option<Grant> {
+        let share = self.share(brokers, header_bytes);
         let free = self.for_fetches().saturating_sub(used).saturating_sub(self.promised);
-        let mut grant = share.min(free);
-        if grant < self.least().min(share) {
+        let mut memory = share.min(free);
+        if memory < self.least().min(share) {
             if used > 0 || self.promised > 0 {
                 return None;
             }
-            grant = share;
+            memory = share;
         }
-        self.promised += grant;
-        Some(grant)
+        Some(self.promise(memory, header_bytes))
     }
 
     /// How much the Fetch for partitions that cannot wait may ask for. It goes beyond what is promised to fetches that
     /// are parked at their broker, because they mostly come back empty; the pool keeps the bound if they do not.
-    pub(crate) fn grant_aside(&mut self, used: usize, brokers: usize) -> Option<usize> {
+    pub(crate) fn grant_aside(&mut self, used: usize, brokers: usize, header_bytes: usize) -> Option<Grant> {
         let free = self.for_fetches().saturating_sub(used);
-        let grant = self.share(brokers).min(self.least());
-        if free < grant && used > 0 {
+        let memory = self.share(brokers, header_bytes).min(self.least());
+        if free < memory && used > 0 {
             return None;
         }
-        self.promised += grant;
-        Some(grant)
+        Some(self.promise(memory, header_bytes))
+    }
+
+    fn promise(&mut self, memory: usize, header_bytes: usize) -> Grant {
+        self.promised += memory;
+        // Less than the smallest buffer is no buffer's.
+        let length = Some(longest_within(memory)).filter(|length| *length > 0).unwrap_or(memory);
+        // Where there is little memory for many partitions, half of it is for records all the same.
+        let records = length.saturating_sub(header_bytes).max(length / 2);
+        Grant { max_bytes: records.clamp(1, self.fetch_max), memory }
     }
 
     /// The Fetch that had been granted `grant` was answered, or failed.
-    pub(crate) fn answered(&mut self, grant: usize) {
-        self.promised = self.promised.saturating_sub(grant);
+    pub(crate) fn answered(&mut self, grant: Grant) {
+        self.promised = self.promised.saturating_sub(grant.memory);
     }
 
     /// A poll's batches took `bytes` of memory beyond the answer that they came in.
@@ -67,8 +91,10 @@ impl Budget {
         held > 0 && self.for_fetches().saturating_sub(held) < self.least()
     }
 
-    fn share(&self, brokers: usize) -> usize {
-        (self.for_fetches() / brokers.max(1) / 2).clamp(1, self.fetch_max)
+    /// The memory for a broker's answers, each.
+    fn share(&self, brokers: usize, header_bytes: usize) -> usize {
+        let most = rounded(self.fetch_max.saturating_add(header_bytes));
+        (self.for_fetches() / brokers.max(1) / 2).clamp(1, most)
     }
 
     fn for_fetches(&self) -> usize {
@@ -89,49 +115,94 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
+    /// About what 16 partitions take.
+    const HEADERS: usize = 1600;
+
+    /// The memory that the pool takes for the largest answer to what is granted.
+    fn granted(budget: &mut Budget, used: usize, brokers: usize) -> Option<(Grant, usize)> {
+        let grant = budget.grant(used, brokers, HEADERS)?;
+        Some((grant, rounded(grant.max_bytes + HEADERS)))
+    }
+
+    fn buffer(budget: &mut Budget, used: usize, brokers: usize) -> Option<usize> {
+        granted(budget, used, brokers).map(|(_, memory)| memory)
+    }
+
     #[test]
     fn one_broker_has_half_the_bound_in_flight_and_half_buffered() {
         let mut budget = Budget::new(32 * MIB, 50 * MIB);
-        assert_eq!(budget.grant(0, 1), Some(16 * MIB));
-        budget.answered(16 * MIB);
-        assert_eq!(budget.grant(12 * MIB, 1), Some(16 * MIB));
-        budget.answered(16 * MIB);
-        assert_eq!(budget.grant(28 * MIB, 1), Some(4 * MIB));
-        budget.answered(4 * MIB);
-        assert_eq!(budget.grant(31 * MIB + 1, 1), None);
+        for (used, expected) in [(0, 16 * MIB), (12 * MIB, 16 * MIB), (28 * MIB, 4 * MIB)] {
+            let (grant, memory) = granted(&mut budget, used, 1).unwrap();
+            assert_eq!((memory, grant.max_bytes), (expected, expected - HEADERS));
+            budget.answered(grant);
+        }
+        assert_eq!(buffer(&mut budget, 31 * MIB + 1, 1), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_fits_into_what_is_free_whatever_is_held() {
+        for brokers in 1..=7 {
+            for held in (0..32 * MIB).step_by(MIB / 5) {
+                let mut budget = Budget::new(32 * MIB, 50 * MIB);
+                let mut used = held;
+                // All brokers answer in full, one after the other, while nothing is given back.
+                let buffers: Vec<_> = std::iter::from_fn(|| buffer(&mut budget, used, brokers)).take(brokers).collect();
+                used += buffers.iter().sum::<usize>();
+                assert!(used <= 32 * MIB, "{brokers} brokers, {held} bytes held, {buffers:?}");
+                let free = 32 * MIB - held;
+                assert!(buffers.len() == brokers || free - buffers.iter().sum::<usize>() < free / 4 + MIB);
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_would_take_all_leave_half_for_records() {
+        let mut budget = Budget::new(64 * 1024, 50 * MIB);
+        let grant = budget.grant(0, 1, MIB).unwrap();
+        assert_eq!((grant.max_bytes, grant.memory), (16 * 1024, 32 * 1024));
+    }
+
+    #[test]
+    fn no_more_memory_is_set_aside_than_the_largest_fetch_needs() {
+        let mut budget = Budget::new(32 * MIB, MIB);
+        let grant = budget.grant(0, 1, HEADERS).unwrap();
+        assert_eq!((grant.max_bytes, grant.memory), (MIB, MIB + MIB / 8));
     }
 
     #[test]
     fn idle_brokers_do_not_lessen_the_share_of_a_busy_one() {
         let mut budget = Budget::new(30 * MIB, 50 * MIB);
-        assert_eq!([(); 3].map(|()| budget.grant(0, 3)), [Some(5 * MIB); 3]);
-        budget.answered(5 * MIB); // the busy one's; the others stay parked
-        assert_eq!(budget.grant(5 * MIB, 3), Some(5 * MIB));
-        budget.answered(5 * MIB);
-        assert_eq!(budget.grant(10 * MIB, 3), Some(5 * MIB));
+        let grants = [(); 3].map(|()| granted(&mut budget, 0, 3).unwrap());
+        assert_eq!(grants.map(|(_, memory)| memory), [5 * MIB; 3]);
+        budget.answered(grants[0].0); // the busy one's; the others stay parked
+        let (grant, memory) = granted(&mut budget, 5 * MIB, 3).unwrap();
+        assert_eq!(memory, 5 * MIB);
+        budget.answered(grant);
+        assert_eq!(buffer(&mut budget, 10 * MIB, 3), Some(5 * MIB));
     }
 
     #[test]
     fn something_is_always_asked_for_when_nothing_is_held() {
         let mut budget = Budget::new(64 * 1024, 1);
-        assert_eq!(budget.grant(0, 1000), Some(1));
+        assert_eq!(budget.grant(0, 1000, HEADERS).unwrap().max_bytes, 1);
     }
 
     #[test]
     fn what_batches_decompress_to_is_kept_free() {
         let mut budget = Budget::new(32 * MIB, 50 * MIB);
         budget.decompressed(8 * MIB);
-        assert_eq!(budget.grant(0, 1), Some(12 * MIB));
-        budget.answered(12 * MIB);
+        let (grant, memory) = granted(&mut budget, 0, 1).unwrap();
+        assert_eq!(memory, 12 * MIB);
+        budget.answered(grant);
         budget.decompressed(400 * MIB); // never more than half
-        assert_eq!(budget.grant(0, 1), Some(8 * MIB));
+        assert_eq!(buffer(&mut budget, 0, 1), Some(8 * MIB));
     }
 
     #[test]
     fn a_partition_that_cannot_wait_gets_its_grant_beside_parked_fetches() {
         let mut budget = Budget::new(32 * MIB, 50 * MIB);
-        while budget.grant(0, 1).is_some() {}
-        assert_eq!(budget.grant_aside(0, 1), Some(MIB));
-        assert_eq!(budget.grant_aside(32 * MIB, 1), None);
+        while budget.grant(0, 1, HEADERS).is_some() {}
+        assert_eq!(budget.grant_aside(0, 1, HEADERS).unwrap().max_bytes, MIB - HEADERS);
+        assert_eq!(budget.grant_aside(32 * MIB, 1, HEADERS), None);
     }
 }

@@ -289,10 +289,21 @@ impl ResponseBuffer for PooledBuffer {
     }
 }
 
-/// `length`, rounded up to a size that others will need too: by no more than an eighth, or to 4 KiB.
-fn rounded(length: usize) -> usize {
-    let step = (length.next_power_of_two() / 16).max(SMALLEST_BUFFER_BYTES);
+/// The longest answer whose buffer takes no more than `memory`; 0 where no buffer is that small.
+pub(crate) fn longest_within(memory: usize) -> usize {
+    memory - memory % step(memory)
+}
+
+/// The memory that an answer's buffer takes: `length`, rounded up to a size that others will need too, by no more than an
+/// eighth, or to 4 KiB.
+pub(crate) fn rounded(length: usize) -> usize {
+    let step = step(length);
     length.max(1).div_ceil(step).saturating_mul(step)
+}
+
+/// What sizes up to the next power of two are multiples of.
+fn step(length: usize) -> usize {
+    (length.next_power_of_two() / 16).max(SMALLEST_BUFFER_BYTES)
 }
 
 const SMALLEST_BUFFER_BYTES: usize = 4096;
@@ -302,6 +313,17 @@ mod tests {
     use super::*;
 
     const KIB: usize = 1024;
+
+    #[test]
+    fn the_longest_answer_within_some_memory_gets_a_buffer_within_it_and_one_byte_more_does_not() {
+        let pages = SMALLEST_BUFFER_BYTES;
+        for memory in [pages, pages + 1, 100 * KIB, 1000 * KIB, 5_592_405, 14 << 20, 16 << 20, (16 << 20) + pages] {
+            let longest = longest_within(memory);
+            assert!(rounded(longest) <= memory && longest + memory / 8 + pages >= memory, "{longest} in {memory}");
+            assert!(rounded(longest + 1) > memory, "{longest} in {memory}");
+        }
+        assert_eq!(longest_within(pages - 1), 0);
+    }
 
     fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Option<F::Output> {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{LeaderEpoch, NodeId};
 
+use crate::budget::Grant;
 use crate::position::Phase;
 use crate::state::{Broker, State};
 
@@ -32,7 +33,7 @@ pub(crate) struct Fetch {
     pub(crate) request: FetchRequest,
     /// Its partitions, in the request's order.
     pub(crate) asked: Vec<Asked>,
-    pub(crate) granted: usize,
+    pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
 }
 
@@ -78,9 +79,10 @@ impl State {
             Ok(due) => due,
             Err(until) => return NextFetch::Wait(until),
         };
+        let header_bytes = self.header_bytes(&due);
         let granted = match lane {
-            Lane::Main => self.budget.grant(used, brokers),
-            Lane::Aside => self.budget.grant_aside(used, brokers),
+            Lane::Main => self.budget.grant(used, brokers, header_bytes),
+            Lane::Aside => self.budget.grant_aside(used, brokers, header_bytes),
         };
         let Some(granted) = granted else { return NextFetch::WaitForMemory };
         NextFetch::Send(Box::new(self.fetch(node, lane, now, due, granted, max_wait)))
@@ -103,13 +105,31 @@ impl State {
         if due.is_empty() { Err(earliest) } else { Ok(due) }
     }
 
+    /// About how long the answer is without its records, where it tells of these partitions: a little more than it
+    /// mostly is. What is unusual (aborted transactions, other leaders) may take more, as may a batch that is larger than
+    /// what was asked for.
+    fn header_bytes(&self, due: &[usize]) -> usize {
+        let mut bytes = ANSWER_HEADER_BYTES;
+        let mut last: Option<&str> = None;
+        for place in due {
+            let Some(partition) = self.partition(*place) else { continue };
+            let topic = &*partition.name.topic;
+            if last != Some(topic) {
+                bytes += TOPIC_HEADER_BYTES + topic.len();
+                last = Some(topic);
+            }
+            bytes += PARTITION_HEADER_BYTES;
+        }
+        bytes
+    }
+
     fn fetch(
         &mut self,
         node: NodeId,
         lane: Lane,
         now: Instant,
         due: Vec<usize>,
-        granted: usize,
+        granted: Grant,
         max_wait: Duration,
     ) -> Fetch {
         let id = self.new_generation();
@@ -145,7 +165,7 @@ impl State {
         let request = FetchRequest {
             max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: self.config.fetch_min_bytes,
-            max_bytes: i32::try_from(granted).unwrap_or(i32::MAX),
+            max_bytes: i32::try_from(granted.max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),
             topics,
             ..FetchRequest::default()
@@ -190,3 +210,9 @@ const ASIDE_AFTER: Duration = Duration::from_millis(5);
 const ASIDE_WAIT: Duration = Duration::from_millis(25);
 /// How long after its time a main fetch is still taken to be about to come back.
 const OVERDUE_AFTER: Duration = Duration::from_millis(30);
+/// What an answer has beside its topics.
+const ANSWER_HEADER_BYTES: usize = 64;
+/// What a topic has beside its name and partitions: its id, how many there are.
+const TOPIC_HEADER_BYTES: usize = 32;
+/// What a partition has beside its records: offsets, who leads it.
+const PARTITION_HEADER_BYTES: usize = 96;

@@ -51,6 +51,26 @@ async fn a_slow_application_keeps_the_bound_and_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_batch_that_is_held_stops_nobody() {
+    // Each answer takes what it is allowed to, and the held batch keeps one of them in memory.
+    for (nodes, bound) in [(1, BOUND), (1, 5 * BOUND), (3, 5 * BOUND)] {
+        let setup = filled(nodes, 16).await;
+        let mut consumer = setup.consumer().fetch_buffer_max_bytes(bound).build().unwrap();
+        consumer.assign((0..16).map(partition)).unwrap();
+        let (mut held, mut records) = (None, 0);
+        while records < 16 * 20 {
+            let batches = consumer.poll(LONG).await;
+            let batches = batches.unwrap_or_else(|error| panic!("{error} after {records} of {nodes} nodes in {bound}"));
+            assert!(!batches.is_empty() && consumer.buffered_bytes() <= bound);
+            records += batches.record_count();
+            held = held.or_else(|| batches.into_iter().next());
+        }
+        drop(held);
+        assert_eq!(consumer.buffered_bytes(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_larger_than_the_bound_gets_through_alone() {
     let setup = Setup::start(3, 3).await;
     for index in 0..3 {
