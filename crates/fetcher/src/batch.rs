@@ -85,9 +85,9 @@ impl IntoIterator for Batches {
 /// that it came in, with what came of other partitions of that broker; all of it stays in memory, and counts against
 /// `fetch_buffer_max_bytes`, until the last batch and the last owned record of it are dropped. An answer takes up to half
 /// of that setting, divided by the number of brokers. (What is compressed is decompressed into memory of its own.) So
-/// one that holds a batch for long, or has it wait in a queue for a slow reader, slows the reading of all partitions,
-/// and two from two answers can stop it until one is dropped. Whoever keeps records for long copies what is wanted of
-/// them.
+/// whoever holds a batch for long, or has it wait in a queue for a slow reader, slows the reading of all partitions: the
+/// next answers are smaller by as much as is held, and where batches of many answers are held nothing is read until
+/// some are dropped. Whoever keeps records for long copies what is wanted of them.
 #[derive(Clone, Debug)]
 pub struct Batch {
     place: usize,

@@ -1,8 +1,10 @@
 //! How much the next Fetch may ask for.
 //!
 //! The bound has two halves for each broker: one share in flight, one buffered, so that the next answer is on its way
-//! while the last one is used. The memory for what a Fetch asks for is set aside until its answer has come; an idle
-//! broker's share does not lessen another's. Memory itself is counted by the [pool](crate::buffer_pool), which is what keeps the
+//! while the last one is used. What the application holds of earlier answers is not there to be shared: the rest has two
+//! halves then. So whoever holds one record of a large answer makes the next ones smaller, and does not stop them. The
+//! memory for what a Fetch asks for is set aside until its answer has come; an idle broker's share does not lessen
+//! another's. Memory itself is counted by the [pool](crate::buffer_pool), which is what keeps the
 //! bound when a broker sends more than it was asked for.
 //!
 //! Invariant: an answer as large as was asked for gets its buffer at once. So a grant is reckoned in memory, as the
@@ -25,6 +27,21 @@ pub(crate) struct Budget {
     decompressed: usize,
 }
 
+/// What the memory holds when a Fetch is to be sent, and what its answer will have beside records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Occasion {
+    /// All that is in use, but for what answers are being read into: that is promised still.
+    pub(crate) used: usize,
+    /// What answers are being read into.
+    pub(crate) reading: usize,
+    /// Of what is in use, what was handed out.
+    pub(crate) held: usize,
+    /// How many brokers share the bound.
+    pub(crate) brokers: usize,
+    /// What the answer has beside records.
+    pub(crate) header_bytes: usize,
+}
+
 /// What a Fetch may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
@@ -39,31 +56,33 @@ impl Budget {
         Self { capacity, fetch_max, promised: 0, decompressed: 0 }
     }
 
-    /// How much a Fetch may ask for whose answer has `header_bytes` beside its records, while `used` bytes are in memory and
-    /// `brokers` share the bound; `None`: wait until memory is given back. What is granted is promised until
+    /// How much a Fetch may ask for; `None`: wait until memory is given back. What is granted is promised until
     /// [`answered`](Self::answered).
-    pub(crate) fn grant(&mut self, used: usize, brokers: usize, header_bytes: usize) -> Option<Grant> {
-        let share = self.share(brokers, header_bytes);
-        let free = self.for_fetches().saturating_sub(used).saturating_sub(self.promised);
+    pub(crate) fn grant(&mut self, on: Occasion) -> Option<Grant> {
+        let share = self.share(on);
+        // An answer may be larger than it was to be.
+        let promised = self.promised.max(on.reading);
+        let free = self.for_fetches().saturating_sub(on.used).saturating_sub(promised);
         let mut memory = share.min(free);
         if memory < self.least().min(share) {
-            if used > 0 || self.promised > 0 {
+            if on.used > 0 || promised > 0 {
                 return None;
             }
             memory = share;
         }
-        Some(self.promise(memory, header_bytes))
+        Some(self.promise(memory, on.header_bytes))
     }
 
     /// How much the Fetch for partitions that cannot wait may ask for. It goes beyond what is promised to fetches that
     /// are parked at their broker, because they mostly come back empty; the pool keeps the bound if they do not.
-    pub(crate) fn grant_aside(&mut self, used: usize, brokers: usize, header_bytes: usize) -> Option<Grant> {
-        let free = self.for_fetches().saturating_sub(used);
-        let memory = self.share(brokers, header_bytes).min(self.least());
-        if free < memory && used > 0 {
+    pub(crate) fn grant_aside(&mut self, on: Occasion) -> Option<Grant> {
+        let in_use = on.used.saturating_add(on.reading);
+        let free = self.for_fetches().saturating_sub(in_use);
+        let memory = self.share(on).min(self.least());
+        if free < memory && in_use > 0 {
             return None;
         }
-        Some(self.promise(memory, header_bytes))
+        Some(self.promise(memory, on.header_bytes))
     }
 
     fn promise(&mut self, memory: usize, header_bytes: usize) -> Grant {
@@ -92,9 +111,11 @@ impl Budget {
     }
 
     /// The memory for a broker's answers, each.
-    fn share(&self, brokers: usize, header_bytes: usize) -> usize {
-        let most = rounded(self.fetch_max.saturating_add(header_bytes));
-        (self.for_fetches() / brokers.max(1) / 2).clamp(1, most)
+    fn share(&self, on: Occasion) -> usize {
+        let half = |bytes: usize| bytes / on.brokers.max(1) / 2;
+        let (whole, rest) = (self.for_fetches(), self.for_fetches().saturating_sub(on.held));
+        let most = rounded(self.fetch_max.saturating_add(on.header_bytes));
+        half(rest).max(half(whole).min(self.least())).clamp(1, most)
     }
 
     fn for_fetches(&self) -> usize {
@@ -118,25 +139,29 @@ mod tests {
     /// About what 16 partitions take.
     const HEADERS: usize = 1600;
 
+    fn on(used: usize, held: usize, brokers: usize) -> Occasion {
+        Occasion { used, reading: 0, held, brokers, header_bytes: HEADERS }
+    }
+
     /// The memory that the pool takes for the largest answer to what is granted.
-    fn granted(budget: &mut Budget, used: usize, brokers: usize) -> Option<(Grant, usize)> {
-        let grant = budget.grant(used, brokers, HEADERS)?;
+    fn granted(budget: &mut Budget, on: Occasion) -> Option<(Grant, usize)> {
+        let grant = budget.grant(on)?;
         Some((grant, rounded(grant.max_bytes + HEADERS)))
     }
 
-    fn buffer(budget: &mut Budget, used: usize, brokers: usize) -> Option<usize> {
-        granted(budget, used, brokers).map(|(_, memory)| memory)
+    fn buffer(budget: &mut Budget, on: Occasion) -> Option<usize> {
+        granted(budget, on).map(|(_, memory)| memory)
     }
 
     #[test]
     fn one_broker_has_half_the_bound_in_flight_and_half_buffered() {
         let mut budget = Budget::new(32 * MIB, 50 * MIB);
         for (used, expected) in [(0, 16 * MIB), (12 * MIB, 16 * MIB), (28 * MIB, 4 * MIB)] {
-            let (grant, memory) = granted(&mut budget, used, 1).unwrap();
+            let (grant, memory) = granted(&mut budget, on(used, 0, 1)).unwrap();
             assert_eq!((memory, grant.max_bytes), (expected, expected - HEADERS));
             budget.answered(grant);
         }
-        assert_eq!(buffer(&mut budget, 31 * MIB + 1, 1), None);
+        assert_eq!(buffer(&mut budget, on(31 * MIB + 1, 0, 1)), None);
     }
 
     #[test]
@@ -146,7 +171,8 @@ mod tests {
                 let mut budget = Budget::new(32 * MIB, 50 * MIB);
                 let mut used = held;
                 // All brokers answer in full, one after the other, while nothing is given back.
-                let buffers: Vec<_> = std::iter::from_fn(|| buffer(&mut budget, used, brokers)).take(brokers).collect();
+                let buffers: Vec<_> =
+                    std::iter::from_fn(|| buffer(&mut budget, on(used, held, brokers))).take(brokers).collect();
                 used += buffers.iter().sum::<usize>();
                 assert!(used <= 32 * MIB, "{brokers} brokers, {held} bytes held, {buffers:?}");
                 let free = 32 * MIB - held;
@@ -156,53 +182,79 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_makes_the_next_answers_smaller_so_that_many_can_be_held() {
+        let mut budget = Budget::new(32 * MIB, 50 * MIB);
+        let (mut held, mut answers) = (0, Vec::new());
+        while let Some((grant, memory)) = granted(&mut budget, on(held, held, 1)) {
+            budget.answered(grant);
+            // While this one is read there is memory for the next.
+            let next = buffer(&mut budget.clone(), on(held + memory, held, 1));
+            assert!(next.is_some() || answers.len() == 5, "{answers:?}");
+            held += memory;
+            answers.push(memory / MIB);
+        }
+        assert_eq!(answers, [16, 8, 4, 2, 1, 1]);
+        assert!(budget.is_exhausted(held));
+    }
+
+    #[test]
+    fn what_is_being_read_is_promised_and_not_counted_twice() {
+        let mut budget = Budget::new(32 * MIB, 50 * MIB);
+        let (_, memory) = granted(&mut budget, on(0, 0, 1)).unwrap();
+        let reading = |bytes| Occasion { reading: bytes, ..on(0, 0, 1) };
+        assert_eq!(buffer(&mut budget.clone(), reading(memory)), Some(16 * MIB));
+        assert_eq!(buffer(&mut budget.clone(), reading(28 * MIB)), Some(4 * MIB), "it is larger than it was to be");
+        assert_eq!(budget.grant_aside(reading(32 * MIB)), None);
+    }
+
+    #[test]
     fn headers_that_would_take_all_leave_half_for_records() {
         let mut budget = Budget::new(64 * 1024, 50 * MIB);
-        let grant = budget.grant(0, 1, MIB).unwrap();
+        let grant = budget.grant(Occasion { header_bytes: MIB, ..on(0, 0, 1) }).unwrap();
         assert_eq!((grant.max_bytes, grant.memory), (16 * 1024, 32 * 1024));
     }
 
     #[test]
     fn no_more_memory_is_set_aside_than_the_largest_fetch_needs() {
         let mut budget = Budget::new(32 * MIB, MIB);
-        let grant = budget.grant(0, 1, HEADERS).unwrap();
+        let grant = budget.grant(on(0, 0, 1)).unwrap();
         assert_eq!((grant.max_bytes, grant.memory), (MIB, MIB + MIB / 8));
     }
 
     #[test]
     fn idle_brokers_do_not_lessen_the_share_of_a_busy_one() {
         let mut budget = Budget::new(30 * MIB, 50 * MIB);
-        let grants = [(); 3].map(|()| granted(&mut budget, 0, 3).unwrap());
+        let grants = [(); 3].map(|()| granted(&mut budget, on(0, 0, 3)).unwrap());
         assert_eq!(grants.map(|(_, memory)| memory), [5 * MIB; 3]);
         budget.answered(grants[0].0); // the busy one's; the others stay parked
-        let (grant, memory) = granted(&mut budget, 5 * MIB, 3).unwrap();
+        let (grant, memory) = granted(&mut budget, on(5 * MIB, 0, 3)).unwrap();
         assert_eq!(memory, 5 * MIB);
         budget.answered(grant);
-        assert_eq!(buffer(&mut budget, 10 * MIB, 3), Some(5 * MIB));
+        assert_eq!(buffer(&mut budget, on(10 * MIB, 0, 3)), Some(5 * MIB));
     }
 
     #[test]
     fn something_is_always_asked_for_when_nothing_is_held() {
         let mut budget = Budget::new(64 * 1024, 1);
-        assert_eq!(budget.grant(0, 1000, HEADERS).unwrap().max_bytes, 1);
+        assert_eq!(budget.grant(on(0, 0, 1000)).unwrap().max_bytes, 1);
     }
 
     #[test]
     fn what_batches_decompress_to_is_kept_free() {
         let mut budget = Budget::new(32 * MIB, 50 * MIB);
         budget.decompressed(8 * MIB);
-        let (grant, memory) = granted(&mut budget, 0, 1).unwrap();
+        let (grant, memory) = granted(&mut budget, on(0, 0, 1)).unwrap();
         assert_eq!(memory, 12 * MIB);
         budget.answered(grant);
         budget.decompressed(400 * MIB); // never more than half
-        assert_eq!(buffer(&mut budget, 0, 1), Some(8 * MIB));
+        assert_eq!(buffer(&mut budget, on(0, 0, 1)), Some(8 * MIB));
     }
 
     #[test]
     fn a_partition_that_cannot_wait_gets_its_grant_beside_parked_fetches() {
         let mut budget = Budget::new(32 * MIB, 50 * MIB);
-        while budget.grant(0, 1, HEADERS).is_some() {}
-        assert_eq!(budget.grant_aside(0, 1, HEADERS).unwrap().max_bytes, MIB - HEADERS);
-        assert_eq!(budget.grant_aside(32 * MIB, 1, HEADERS), None);
+        while budget.grant(on(0, 0, 1)).is_some() {}
+        assert_eq!(budget.grant_aside(on(0, 0, 1)).unwrap().max_bytes, MIB - HEADERS);
+        assert_eq!(budget.grant_aside(on(32 * MIB, 0, 1)), None);
     }
 }

@@ -47,7 +47,7 @@ struct Memory {
 }
 
 /// What the memory is used for, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// All that is handed out.
     pub(crate) used: usize,

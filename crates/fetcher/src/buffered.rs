@@ -71,6 +71,16 @@ impl Buffered {
         self.queue.is_empty()
     }
 
+    /// Bytes of the records that wait, those of paused partitions included.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries = self.queue.iter().chain(self.paused.values().flatten());
+        let bytes = entries.map(|entry| match entry {
+            Entry::Answered(answered) => answered.records.len(),
+            Entry::Failed { .. } | Entry::BrokerFailed { .. } => 0,
+        });
+        bytes.sum()
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
         let aside = entry.place().and_then(|place| self.paused.get_mut(&place));
         aside.unwrap_or(&mut self.queue).push_back(entry);

@@ -134,7 +134,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let released = shared.pool.released();
         tokio::pin!(released);
         released.as_mut().enable();
-        let next = shared.state().next_fetch(node, lane, now(), shared.pool.used());
+        let next = shared.state().next_fetch(node, lane, now(), shared.pool.usage());
         let NextFetch::Send(fetch) = next else {
             if std::mem::take(&mut has_answered) {
                 shared.ready.notify_one();

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{LeaderEpoch, NodeId};
 
-use crate::budget::Grant;
+use crate::budget::{Grant, Occasion};
+use crate::buffer_pool::Usage;
 use crate::position::Phase;
 use crate::state::{Broker, State};
 
@@ -57,8 +58,8 @@ pub(crate) enum NextFetch {
 }
 
 impl State {
-    /// What is to be sent to `node` by `lane`, while `used` bytes of the memory for answers are in use.
-    pub(crate) fn next_fetch(&mut self, node: NodeId, lane: Lane, now: Instant, used: usize) -> NextFetch {
+    /// What is to be sent to `node` by `lane`, while the memory is used like that.
+    pub(crate) fn next_fetch(&mut self, node: NodeId, lane: Lane, now: Instant, usage: Usage) -> NextFetch {
         let brokers = self.brokers.values().filter(|broker| !broker.order.is_empty()).count();
         let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
         if broker.order.is_empty() {
@@ -79,10 +80,13 @@ impl State {
             Ok(due) => due,
             Err(until) => return NextFetch::Wait(until),
         };
-        let header_bytes = self.header_bytes(&due);
+        let Usage { reading, .. } = usage;
+        let used = usage.used.saturating_sub(reading);
+        let held = used.saturating_sub(self.buffered.bytes());
+        let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due) };
         let granted = match lane {
-            Lane::Main => self.budget.grant(used, brokers, header_bytes),
-            Lane::Aside => self.budget.grant_aside(used, brokers, header_bytes),
+            Lane::Main => self.budget.grant(on),
+            Lane::Aside => self.budget.grant_aside(on),
         };
         let Some(granted) = granted else { return NextFetch::WaitForMemory };
         NextFetch::Send(Box::new(self.fetch(node, lane, now, due, granted, max_wait)))

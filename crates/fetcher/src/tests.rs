@@ -18,7 +18,7 @@ use ottla_wire::records::{BatchBuilder, ProducerState};
 use ottla_wire::{ErrorCode, LeaderEpoch, Message, NodeId, ProducerId, TopicId, TopicPartition, Writer};
 
 use crate::answer::{Hints, read};
-use crate::buffer_pool::BufferPool;
+use crate::buffer_pool::{BufferPool, Usage};
 use crate::hand_out::Taken;
 use crate::opener::Opener;
 use crate::plan::{Fetch, Lane, NextFetch};
@@ -61,7 +61,7 @@ fn lead(state: &mut State, partition: i32, node: NodeId) {
 }
 
 fn next(state: &mut State, lane: Lane, now: Instant) -> NextFetch {
-    state.next_fetch(ONE, lane, now, 0)
+    state.next_fetch(ONE, lane, now, Usage::default())
 }
 
 fn send(state: &mut State, lane: Lane, now: Instant) -> Box<Fetch> {
@@ -251,7 +251,9 @@ fn a_new_leader_is_asked_at_once_and_the_old_ones_answer_no_longer_counts() {
     let place = state.places[&name(0)];
     state.partition_mut(place).unwrap().in_flight = None; // as `update_leader` has it
     lead(&mut state, 0, TWO);
-    let NextFetch::Send(new) = state.next_fetch(TWO, Lane::Main, now, 0) else { panic!("nothing is sent") };
+    let NextFetch::Send(new) = state.next_fetch(TWO, Lane::Main, now, Usage::default()) else {
+        panic!("nothing is sent")
+    };
     answer(&mut state, &old, vec![data(0, &[batch(0, 5, none())])], now);
     assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
     answer(&mut state, &new, vec![data(0, &[batch(0, 5, none())])], now);
