@@ -47,10 +47,9 @@ pub(crate) async fn rejoin(shared: Arc<Shared>, group: CoordinatorHandle) -> Res
     let revoked = match group.rebalance_protocol() {
         RebalanceProtocol::Eager => owned,
         RebalanceProtocol::Cooperative => {
-            let state = shared.state();
-            let topics = state.subscription.topics();
-            let is_wanted = |partition: &&TopicPartition| topics.is_some_and(|of| of.contains(&partition.topic));
-            owned.iter().filter(|partition| !is_wanted(partition)).cloned().collect()
+            // A copy: a pattern is the application's code, which is not called under the lock.
+            let subscription = shared.state().subscription.clone();
+            owned.iter().filter(|partition| !subscription.wants(&partition.topic)).cloned().collect()
         }
     };
     let revoked = revoke(&shared, revoked).await;
@@ -128,11 +127,8 @@ pub(crate) async fn revoke(shared: &Arc<Shared>, revoked: BTreeSet<TopicPartitio
     }
     let assignment: BTreeSet<_> = shared.fetcher.assignment().difference(&revoked).cloned().collect();
     let change = AssignmentChange { partitions: revoked, assignment: assignment.clone() };
-    let listened = if shared.state().subscription.topics().is_some() {
-        tell(shared, Method::Revoked, change).await
-    } else {
-        Ok(())
-    };
+    let listened =
+        if shared.state().subscription.is_shared() { tell(shared, Method::Revoked, change).await } else { Ok(()) };
     if let Some(group) = &shared.group {
         group.commits_done().await;
     }

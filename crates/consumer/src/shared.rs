@@ -177,7 +177,7 @@ impl Shared {
 
     /// Whether a commit has a chance: a member's only while it is one.
     fn may_commit(&self, group: &CoordinatorHandle) -> bool {
-        self.state().subscription.topics().is_none() || group.membership().is_some()
+        !self.state().subscription.is_shared() || group.membership().is_some()
     }
 
     fn committed(&self, offsets: &BTreeMap<TopicPartition, Completed>) {

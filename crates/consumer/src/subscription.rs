@@ -31,6 +31,23 @@ impl Subscription {
         }
     }
 
+    /// Whether it is the group that assigns, known or not what matches.
+    pub(crate) fn is_shared(&self) -> bool {
+        match self {
+            Self::Topics(_) | Self::Matching(..) => true,
+            Self::None | Self::Partitions => false,
+        }
+    }
+
+    /// Whether a topic is one of those that the group is to assign. Asks the pattern, which is the application's code.
+    pub(crate) fn wants(&self, topic: &str) -> bool {
+        match self {
+            Self::Topics(topics) => topics.contains(topic),
+            Self::Matching(pattern, _) => pattern.picks(topic),
+            Self::None | Self::Partitions => false,
+        }
+    }
+
     /// The pattern, where there is one.
     pub(crate) fn pattern(&self) -> Option<&TopicPattern> {
         match self {
@@ -112,6 +129,7 @@ mod tests {
         let mut subscription = Subscription::default();
         subscription.subscribe(Subscription::Matching(TopicPattern::new(|_| true), None)).unwrap();
         assert_eq!(subscription.topics(), None);
+        assert!(subscription.is_shared() && subscription.wants("topic"), "what is owned may match");
         assert!(subscription.assign(false).is_err());
         assert!(subscription.matched(&topics()));
         assert!(!subscription.matched(&topics()), "no news");
