@@ -49,10 +49,9 @@ pub(crate) async fn rejoin(shared: Arc<Shared>, group: CoordinatorHandle) -> Res
     let revoked = match group.rebalance_protocol() {
         RebalanceProtocol::Eager => owned,
         RebalanceProtocol::Cooperative => {
-            let state = shared.state();
-            let topics = state.subscription.topics();
-            let is_wanted = |partition: &&TopicPartition| topics.is_some_and(|of| of.contains(&partition.topic));
-            owned.iter().filter(|partition| !is_wanted(partition)).cloned().collect()
+            // A copy: a pattern is the application's code, which is not called under the lock.
+            let subscription = shared.state().subscription.clone();
+            owned.iter().filter(|partition| !subscription.wants(&partition.topic)).cloned().collect()
         }
     };
     let revoked = revoke(&shared, revoked, shared.timeouts.drain).await;

@@ -31,10 +31,19 @@ impl Subscription {
         }
     }
 
-    /// Whether it is the group that assigns.
+    /// Whether it is the group that assigns, known or not what matches.
     pub(crate) fn is_by_group(&self) -> bool {
         match self {
             Self::Topics(_) | Self::Matching(..) => true,
+            Self::None | Self::Partitions => false,
+        }
+    }
+
+    /// Whether a topic is one of those that the group is to assign. Asks the pattern, which is the application's code.
+    pub(crate) fn wants(&self, topic: &str) -> bool {
+        match self {
+            Self::Topics(topics) => topics.contains(topic),
+            Self::Matching(pattern, _) => pattern.picks(topic),
             Self::None | Self::Partitions => false,
         }
     }
@@ -126,6 +135,7 @@ mod tests {
         assert_eq!(subscription.topics(), None);
         assert!(subscription.check_assign().is_err());
         assert!(subscription.is_by_group());
+        assert!(subscription.wants("topic"), "what is owned may match");
         assert!(subscription.matched(&topics()));
         assert!(!subscription.matched(&topics()), "no news");
         assert_eq!(subscription.topics(), Some(&topics()));
