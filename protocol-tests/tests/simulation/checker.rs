@@ -86,6 +86,8 @@ struct Processed {
 struct Commits {
     sent: BTreeSet<i64>,
     is_acknowledged: bool,
+    /// Somebody has gone back: a commit may, too.
+    is_sought: bool,
     /// What the broker had when all was quiet.
     at_end: Option<i64>,
 }
@@ -135,6 +137,7 @@ impl<'l> Checker<'l> {
                 self.violated(Rule::Order, what);
             }
             Event::Sought { member, partition, offset } => {
+                self.commits.entry(partition.clone()).or_default().is_sought = true;
                 if let Some(next) = self.owned.entry(*member).or_default().get_mut(partition) {
                     *next = Some(*offset);
                 }
@@ -284,8 +287,9 @@ impl<'l> Checker<'l> {
     /// Said when all has been processed, and again when all is closed.
     fn committed_at_end(&mut self, partition: &TopicPartition, offset: i64, automatic: &impl Fn(Name) -> bool) {
         self.check_committed(&format!("{partition} is committed at {offset}"), partition, offset);
-        let before = self.commits.entry(partition.clone()).or_default().at_end.replace(offset);
-        if let Some(before) = before.filter(|before| *before > offset) {
+        let commits = self.commits.entry(partition.clone()).or_default();
+        let (before, may_go_back) = (commits.at_end.replace(offset), commits.is_sought);
+        if let Some(before) = before.filter(|before| *before > offset && !may_go_back) {
             let what = format!("{partition} was committed at {before} and then at {offset}");
             self.violated(Rule::Settles, what);
         }

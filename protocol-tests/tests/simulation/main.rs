@@ -13,9 +13,11 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
 
+mod cancel_safety;
 mod checker;
 mod conductor;
 mod dropping;
+mod faults;
 mod history;
 mod member;
 mod run;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
+use std::time::Duration;
 
 use tokio::runtime;
 
@@ -41,8 +42,10 @@ pub(crate) fn run(seed: u64, sabotage: Option<Sabotage>) -> Run {
         }
         Err(_) => Logs::new(),
     };
-    // What was told to end has ended once nothing more is ready to run.
-    runtime.block_on(async { tokio::time::sleep(std::time::Duration::from_secs(1)).await });
+    // A connection that is dropped waits for the answers to what has been sent, for as long as a request may take: the
+    // longest is a JoinGroup.
+    let longest_request = scenario.timing.max_poll_interval + Duration::from_secs(6);
+    runtime.block_on(async { tokio::time::sleep(longest_request).await });
     let tasks = runtime.metrics().num_alive_tasks();
     if tasks > 0 {
         history.record_at_end(Event::Leaked { tasks });

@@ -11,7 +11,7 @@ use crate::run::run;
 use crate::sabotage::Sabotage;
 
 /// How many seeds run where nothing is said: about a minute's worth.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 150;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
@@ -38,12 +38,11 @@ fn on_two_threads(numbers: std::ops::Range<u64>, work: impl Fn(u64) + Sync) {
 
 #[test]
 fn whatever_happens_a_group_keeps_its_promises() {
-    let seeds = match number("OTTLA_SIMULATION_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let first = number("OTTLA_SIMULATION_FIRST").unwrap_or(0);
-            first..first + number("OTTLA_SIMULATION_SEEDS").unwrap_or(SEEDS)
-        }
+    let seeds = if let Some(seed) = number("OTTLA_SIMULATION_SEED") {
+        seed..seed + 1
+    } else {
+        let first = number("OTTLA_SIMULATION_FIRST").unwrap_or(0);
+        first..first + number("OTTLA_SIMULATION_SEEDS").unwrap_or(SEEDS)
     };
     let failed = Mutex::new(BTreeSet::new());
     on_two_threads(seeds.clone(), |seed| {

@@ -201,3 +201,20 @@ async fn what_the_application_assigned_to_itself_is_committed_too() {
     assert_eq!((setup.committed(0).await, setup.commits()), (Some(20), 2));
     assert_eq!(setup.requests(ApiKey::JoinGroup), 0, "offsets need no membership");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_follows_one_that_was_under_way_when_it_was_due_although_the_poll_goes_on() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let setup = Setup::start(1, 1).await;
+    setup.append(0, 1).await;
+    let mut consumer = setup.member().auto_commit_interval(SECOND).build().unwrap();
+    subscribe_and_read(&mut consumer, 1).await;
+    setup.embedded.faults().inject(Fault::delay(SECOND + SECOND / 2).on_api(ApiKey::OffsetCommit));
+    assert!(consumer.poll(SECOND + SECOND / 4).await.unwrap().is_empty());
+    setup.append(0, 1).await;
+    Seen::default().take(&next(&mut consumer).await);
+    // The first commit is not answered yet.
+    assert_eq!((setup.committed(0).await, setup.commits()), (None, 1));
+    assert!(consumer.poll(4 * SECOND).await.unwrap().is_empty());
+    assert_eq!((setup.committed(0).await, setup.commits()), (Some(2), 2));
+}

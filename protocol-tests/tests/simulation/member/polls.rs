@@ -151,7 +151,9 @@ impl Application<'_> {
             Some(Sabotage::HandOutAfterRevocation) => {
                 let revocations = self.member.has_revoked();
                 if let Some((_, kept)) = self.kept.take_if(|(before, _)| *before != revocations) {
-                    kept.iter().for_each(|batch| self.member.handed(batch));
+                    for batch in &kept {
+                        self.member.handed(batch);
+                    }
                 }
                 if !batches.is_empty() {
                     self.kept = Some((revocations, batches.iter().cloned().collect()));
