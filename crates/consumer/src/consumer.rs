@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ottla_cluster::{Backoff, Metadata};
-use ottla_coordinator::{Coordinator, CoordinatorHandle, GroupEvent};
+use ottla_coordinator::{Coordinator, CoordinatorHandle, EventOrStanding, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -288,19 +288,23 @@ impl Consumer {
             return Ok(());
         }
         let Some(group) = shared.group.clone() else { return Ok(()) };
-        match group.next_event() {
-            Some(GroupEvent::RebalanceNeeded { reason }) => {
+        let event = match group.next_event_or_standing() {
+            EventOrStanding::Event(event) => event,
+            standing => return self.stand(shared, group, &standing),
+        };
+        match event {
+            GroupEvent::RebalanceNeeded { reason } => {
                 tracing::debug!(%reason, "rebalancing");
                 self.begin(rebalance::rejoin(shared, group));
             }
-            Some(GroupEvent::Assigned(assigned)) => {
+            GroupEvent::Assigned(assigned) => {
                 self.begin(rebalance::take_over(shared, group, Arc::new(assigned)));
             }
-            Some(GroupEvent::Lost { reason }) => {
+            GroupEvent::Lost { reason } => {
                 shared.errors.push(Error::MembershipLost { reason });
                 self.begin(rebalance::lose(shared));
             }
-            Some(GroupEvent::Failed(error)) => {
+            GroupEvent::Failed(error) => {
                 let error = Error::from(error);
                 if error.is_fatal() {
                     shared.state().fatal = Some(error.clone());
@@ -308,16 +312,23 @@ impl Consumer {
                 }
                 return Err(error);
             }
-            Some(_) => {}
-            None => {
-                if let Some(error) = shared.state().fatal.clone() {
-                    return Err(error);
-                }
-                let is_member = group.is_joining() || group.membership().is_some();
-                if !is_member && shared.state().subscription.topics().is_some() {
-                    self.begin(rebalance::rejoin(shared, group));
-                }
-            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Nothing has happened: whoever is no member, and wants to be one, joins.
+    fn stand(
+        &mut self,
+        shared: Arc<Shared>,
+        group: CoordinatorHandle,
+        standing: &EventOrStanding,
+    ) -> Result<(), Error> {
+        if let Some(error) = shared.state().fatal.clone() {
+            return Err(error);
+        }
+        if matches!(standing, EventOrStanding::NotMember) && shared.state().subscription.topics().is_some() {
+            self.begin(rebalance::rejoin(shared, group));
         }
         Ok(())
     }
