@@ -101,6 +101,11 @@ impl Marks {
         tracked.is_some_and(|tracked| tracked.done(piece))
     }
 
+    /// Whether the partition is still read on the course that the piece was handed out on.
+    pub(crate) fn is_on_course(&self, partition: &TopicPartition, piece: &Piece) -> bool {
+        self.tracked.get(partition).is_some_and(|tracked| tracked.course == piece.course)
+    }
+
     /// Up to where everything is done, of a partition that is tracked.
     pub(crate) fn completed(&self, partition: &TopicPartition) -> Option<Completed> {
         self.tracked.get(partition).map(Tracked::completed)

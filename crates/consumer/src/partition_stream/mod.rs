@@ -218,7 +218,9 @@ impl PartitionStream {
             // It is to be read again from there, as after a poll; what is queued comes after it.
             self.corrupt = self.corrupt.saturating_add(1);
             self.not_before = Some(Instant::now() + self.backoff.next_delay(self.corrupt));
-            if self.shared.fetcher.seek(partition, StartAt::Offset(offset)).is_ok() {
+            // Unless the application has sought past it already.
+            let is_on_course = self.shared.state().marks.is_on_course(partition, &piece);
+            if is_on_course && self.shared.fetcher.seek(partition, StartAt::Offset(offset)).is_ok() {
                 self.shared.change_course(partition);
             }
         } else {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ottla_broker::Fault;
-use ottla_consumer::{Consumer, StartAt};
+use ottla_consumer::{Consumer, ConsumerHandle, StartAt};
 use ottla_wire::{ApiKey, NodeId};
 use tokio::time::Instant;
 
-use crate::setup::{LONG, Setup, partition, read};
+use crate::setup::{LONG, Setup, TOPIC, partition, read};
 
 /// What a partition that is assigned, sought or resumed may wait for, beside the network: see the module `plan`.
 const BOUND: Duration = Duration::from_millis(40);
@@ -132,5 +132,27 @@ async fn poll_returns_when_its_time_is_up() {
         let start = Instant::now();
         assert!(consumer.poll(timeout).await.unwrap().is_empty());
         assert!(start.elapsed() <= timeout + Duration::from_millis(1), "{timeout:?} took {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_notices_at_once_what_another_task_subscribes_to_assigns_or_seeks() {
+    let calls: [fn(&ConsumerHandle); 4] = [
+        |consumer| consumer.subscribe([TOPIC]).unwrap(),
+        |consumer| consumer.subscribe_matching(|topic| topic == TOPIC).unwrap(),
+        |consumer| consumer.assign([partition(0)]).unwrap(),
+        |consumer| consumer.assign_at([(partition(0), StartAt::Committed)]).unwrap(),
+    ];
+    for call in calls {
+        let setup = Setup::start(1, 1).await;
+        setup.append(0, 5).await;
+        let mut consumer = setup.member().enable_auto_commit(false).build().unwrap();
+        let handle = consumer.handle();
+        let poll = tokio::spawn(async move { consumer.poll(LONG).await.unwrap().record_count() });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        call(&handle);
+        assert_eq!(poll.await.unwrap(), 5);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }
