@@ -5,10 +5,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ottla_cluster::Metadata;
+use ottla_cluster::{Metadata, watch};
 use ottla_coordinator::{Coordinator, CoordinatorHandle, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::rebalance::{self, Step};
