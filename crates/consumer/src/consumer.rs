@@ -5,8 +5,8 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ottla_cluster::{Metadata, watch};
-use ottla_coordinator::{Coordinator, CoordinatorHandle, GroupEvent};
+use ottla_cluster::{Backoff, Metadata, watch};
+use ottla_coordinator::{Coordinator, CoordinatorHandle, EventOrStanding, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
 use tokio::time::Instant;
 
@@ -31,9 +31,30 @@ pub struct Consumer {
     step: Mutex<Option<Pending>>,
     /// A lookup of committed offsets.
     lookup: Mutex<Option<Pending>>,
+    /// When the next may begin, after so many have failed in a row.
+    lookup_backoff: LookupBackoff,
     is_unsubscribing: bool,
     /// For a subscription by pattern.
     metadata: watch::Receiver<Arc<Metadata>>,
+    _end: EndOnDrop,
+}
+
+/// A lookup of committed offsets that is refused is tried again after a while.
+#[derive(Debug)]
+struct LookupBackoff {
+    backoff: Backoff,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// Tells whoever waits for failures that there will be none any more.
+#[derive(Debug)]
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.errors.end();
+    }
 }
 
 /// A future that outlives the poll which began it.
@@ -48,9 +69,11 @@ impl std::fmt::Debug for Pending {
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, fetcher: Fetcher, group: Option<Coordinator>) -> Self {
         let metadata = shared.cluster.metadata_changes();
-        let handle = ConsumerHandle::new(shared);
+        let lookup_backoff = LookupBackoff { backoff: shared.cluster.backoff(), failures: 0, not_before: None };
+        let (handle, end) = (ConsumerHandle::new(Arc::clone(&shared)), EndOnDrop(shared));
         let (step, lookup) = (Mutex::new(None), Mutex::new(None));
-        Self { handle, fetcher, group, step, lookup, is_unsubscribing: false, metadata }
+        let is_unsubscribing = false;
+        Self { handle, fetcher, group, step, lookup, lookup_backoff, is_unsubscribing, metadata, _end: end }
     }
 
     /// Batches that have come: at once if there are some, else as soon as there are; none when `timeout` is over.
@@ -81,10 +104,12 @@ impl Consumer {
     /// running goes on there.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Batches, Error> {
         self.fetcher.settle();
-        self.handle.shared().state().marks.release_done();
-        let group = self.handle.shared().group.clone();
-        let _in_poll = group.as_ref().map(InPoll::begin);
+        self.shared().state().marks.release_done();
         self.next_batches(timeout).await
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.handle.shared()
     }
 
     /// A handle for other tasks.
@@ -105,16 +130,29 @@ impl Consumer {
     pub async fn unsubscribe(&mut self) -> Result<(), Error> {
         self.fetcher.settle();
         self.is_unsubscribing = true;
+        let mut first = Ok(());
         loop {
-            self.begin_step()?;
-            let Some(step) = pending(&mut self.step) else { return Ok(()) };
-            let ended = step.await;
-            *slot(&mut self.step) = None;
-            ended?;
+            if let Some(step) = pending(&mut self.step) {
+                let ended = step.await;
+                *slot(&mut self.step) = None;
+                first = first.and(ended);
+            } else if std::mem::take(&mut self.is_unsubscribing) {
+                self.begin(rebalance::unsubscribe(Arc::clone(self.shared())));
+            } else {
+                return first;
+            }
         }
     }
 
     /// As [`close_within`](Self::close_within) 30 seconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`close_within`](Self::close_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`close_within`](Self::close_within).
     pub async fn close(self) -> Result<(), Error> {
         self.close_within(Duration::from_secs(30)).await
     }
@@ -137,7 +175,16 @@ impl Consumer {
     pub async fn close_within(mut self, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
         let timed_out = |_| Err(Error::CloseTimedOut { timeout });
-        let wound_up = tokio::time::timeout_at(deadline, self.wind_up()).await.unwrap_or_else(timed_out);
+        // Whatever hangs, there is time left to leave; and whatever reader does, to commit.
+        let grace = (timeout / 4).min(LEAVE_GRACE);
+        let patience = timeout.saturating_sub(grace + (timeout / 8).min(COMMIT_GRACE));
+        let wound_up = tokio::time::timeout_at(deadline - grace, self.wind_up(patience)).await;
+        let wound_up = wound_up.map(|wound_up| match wound_up {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::CloseTimedOut { timeout }),
+            Err(error) => Err(error),
+        });
+        let wound_up = wound_up.unwrap_or_else(timed_out);
         let Self { fetcher, group, handle, .. } = self;
         let left = match group {
             Some(group) => {
@@ -153,35 +200,41 @@ impl Consumer {
 
     /// Where tasks on behalf of this consumer run.
     pub(crate) fn runtime(&self) -> Result<tokio::runtime::Handle, Error> {
-        Ok(self.handle.shared().cluster.runtime()?)
+        Ok(self.shared().cluster.runtime()?)
     }
 
-    async fn wind_up(&mut self) -> Result<(), Error> {
+    /// Readers have `patience` to end, at most. Says whether they were given as long as they may take.
+    async fn wind_up(&mut self, patience: Duration) -> Result<bool, Error> {
         let mut first = Ok(());
         if let Some(step) = pending(&mut self.step) {
             first = step.await;
             *slot(&mut self.step) = None;
         }
-        let shared = Arc::clone(self.handle.shared());
+        let shared = Arc::clone(self.shared());
         let mut is_lost = false;
         while let Some(event) = shared.group.as_ref().and_then(CoordinatorHandle::next_event) {
             is_lost |= matches!(event, GroupEvent::Lost { .. });
         }
         if is_lost {
-            return first.and(rebalance::lose(shared).await);
+            return first.and(rebalance::lose(shared).await).map(|()| true);
         }
         let assignment = shared.fetcher.assignment();
-        let revoked = rebalance::revoke(&shared, assignment).await;
-        first.and(revoked.commit).and(revoked.told)
+        let is_cut_short = patience < shared.timeouts.drain;
+        let patience = shared.timeouts.drain.min(patience);
+        let revoked = rebalance::revoke(&shared, assignment, patience).await;
+        first.and(revoked.commit).and(revoked.told).map(|()| revoked.is_drained || !is_cut_short)
     }
 
     /// Goes on with whatever the group wants, until there are batches or the time is up.
     pub(crate) async fn next_batches(&mut self, timeout: Duration) -> Result<Batches, Error> {
-        let shared = Arc::clone(self.handle.shared());
+        let shared = Arc::clone(self.shared());
         let mut deadline: Option<Instant> = None;
+        let mut in_poll = None;
         loop {
             self.begin_step()?;
             if let Some(step) = pending(&mut self.step) {
+                // A step that does not end keeps nobody in the group: a listener may hang.
+                in_poll = None;
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout.min(LONGEST_WAIT));
                 tokio::select! {
                     biased; // a step that can end does so even where there is no time at all
@@ -197,8 +250,11 @@ impl Consumer {
                     }
                 }
             }
-            self.begin_lookup(&shared);
+            if in_poll.is_none() {
+                in_poll = shared.group.as_ref().map(InPoll::begin);
+            }
             let now = Instant::now();
+            let lookup_at = self.begin_lookup(now);
             shared.commit_if_due(now.into_std());
             let deadline = *deadline.get_or_insert_with(|| now + timeout.min(LONGEST_WAIT));
             let commit_at = shared.state().auto_commit.next_deadline();
@@ -208,19 +264,21 @@ impl Consumer {
                 () = group_event(shared.group.as_ref()) => {}
                 Some(ended) = or_never(pending(&mut self.lookup)) => {
                     *slot(&mut self.lookup) = None;
-                    tell_lookup(&shared, ended)?;
+                    self.end_lookup(ended)?;
                 }
+                () = shared.woken.notified() => {}
                 Ok(()) = self.metadata.changed(), if ask_at.is_some() => shared.matched(),
                 batches = self.fetcher.poll(deadline - now) => return Ok(batches?),
                 () = sleep_until(commit_at) => {}
                 () = sleep_until(ask_at) => {}
+                () = sleep_until(lookup_at) => {}
             }
         }
     }
 
     /// Begins the next step that the group, or the application, asks for, unless one is under way.
     fn begin_step(&mut self) -> Result<(), Error> {
-        let shared = Arc::clone(self.handle.shared());
+        let shared = Arc::clone(self.shared());
         if slot(&mut self.step).is_some() {
             return Ok(());
         }
@@ -229,19 +287,23 @@ impl Consumer {
             return Ok(());
         }
         let Some(group) = shared.group.clone() else { return Ok(()) };
-        match group.next_event() {
-            Some(GroupEvent::RebalanceNeeded { reason }) => {
+        let event = match group.next_event_or_standing() {
+            EventOrStanding::Event(event) => event,
+            standing => return self.stand(shared, group, &standing),
+        };
+        match event {
+            GroupEvent::RebalanceNeeded { reason } => {
                 tracing::debug!(%reason, "rebalancing");
                 self.begin(rebalance::rejoin(shared, group));
             }
-            Some(GroupEvent::Assigned(assigned)) => {
+            GroupEvent::Assigned(assigned) => {
                 self.begin(rebalance::take_over(shared, group, Arc::new(assigned)));
             }
-            Some(GroupEvent::Lost { reason }) => {
-                tracing::warn!(%reason, "the membership in the group was lost");
+            GroupEvent::Lost { reason } => {
+                shared.errors.push(Error::MembershipLost { reason });
                 self.begin(rebalance::lose(shared));
             }
-            Some(GroupEvent::Failed(error)) => {
+            GroupEvent::Failed(error) => {
                 let error = Error::from(error);
                 if error.is_fatal() {
                     shared.state().fatal = Some(error.clone());
@@ -249,16 +311,23 @@ impl Consumer {
                 }
                 return Err(error);
             }
-            Some(_) => {}
-            None => {
-                if let Some(error) = shared.state().fatal.clone() {
-                    return Err(error);
-                }
-                let is_member = group.is_joining() || group.membership().is_some();
-                if !is_member && shared.state().subscription.topics().is_some() {
-                    self.begin(rebalance::rejoin(shared, group));
-                }
-            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Nothing has happened: whoever is no member, and wants to be one, joins.
+    fn stand(
+        &mut self,
+        shared: Arc<Shared>,
+        group: CoordinatorHandle,
+        standing: &EventOrStanding,
+    ) -> Result<(), Error> {
+        if let Some(error) = shared.state().fatal.clone() {
+            return Err(error);
+        }
+        if matches!(standing, EventOrStanding::NotMember) && shared.state().subscription.topics().is_some() {
+            self.begin(rebalance::rejoin(shared, group));
         }
         Ok(())
     }
@@ -267,24 +336,34 @@ impl Consumer {
         *slot(&mut self.step) = Some(Pending(Box::pin(step)));
     }
 
-    /// Looks committed offsets up, where partitions wait for them.
-    fn begin_lookup(&mut self, shared: &Arc<Shared>) {
+    /// Looks committed offsets up, where partitions wait for them. Says when it may, if that is not now.
+    fn begin_lookup(&mut self, now: Instant) -> Option<std::time::Instant> {
+        let shared = Arc::clone(self.handle.shared());
         let lookup = slot(&mut self.lookup);
-        if lookup.is_none() && !shared.fetcher.awaiting().is_empty() {
-            let shared = Arc::clone(shared);
+        if lookup.is_some() || shared.fetcher.awaiting().is_empty() {
+            return None;
+        }
+        let not_before = self.lookup_backoff.not_before.filter(|not_before| *not_before > now);
+        if not_before.is_none() {
             *lookup = Some(Pending(Box::pin(async move { shared.start_at_committed().await })));
         }
+        not_before.map(Instant::into_std)
     }
-}
 
-/// What may come right by itself is tried again by the next lookup.
-fn tell_lookup(shared: &Shared, ended: Result<(), Error>) -> Result<(), Error> {
-    match ended {
-        Err(error) if error.is_retriable() => {
-            shared.errors.push(error);
-            Ok(())
+    /// What may come right by itself is told beside polls.
+    fn end_lookup(&mut self, ended: Result<(), Error>) -> Result<(), Error> {
+        let LookupBackoff { backoff, failures, not_before } = &mut self.lookup_backoff;
+        let Err(error) = ended else {
+            (*failures, *not_before) = (0, None);
+            return Ok(());
+        };
+        *failures = failures.saturating_add(1);
+        *not_before = Some(Instant::now() + backoff.next_delay(*failures));
+        if error.is_retriable() {
+            self.shared().errors.push(error);
+            return Ok(());
         }
-        ended => ended,
+        Err(error)
     }
 }
 
@@ -344,5 +423,9 @@ async fn sleep_until(deadline: Option<std::time::Instant>) {
 
 /// Longer than any program runs, and short enough to be added to any clock.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_hours(30 * 365 * 24);
+/// What `close` keeps of its time for leaving the group.
+const LEAVE_GRACE: Duration = Duration::from_secs(2);
+/// What it keeps for the last commit, where readers take their time.
+const COMMIT_GRACE: Duration = Duration::from_secs(2);
 /// How long the fetcher's tasks have to end, which need no broker for it.
 const FETCHER_END: Duration = Duration::from_secs(1);

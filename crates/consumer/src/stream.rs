@@ -17,6 +17,7 @@ use ottla_fetcher::{Batch, Batches, CorruptRecord, OwnedRecord, StartAt, Timesta
 use ottla_wire::{LeaderEpoch, TopicPartition};
 
 use crate::consumer::LONGEST_WAIT;
+use crate::marks::Piece;
 use crate::shared::Shared;
 use crate::{Consumer, Error};
 
@@ -27,9 +28,15 @@ pub struct ConsumerRecord {
     leader_epoch: Option<LeaderEpoch>,
     timestamp_type: TimestampType,
     record: OwnedRecord,
+    piece: Option<Piece>,
 }
 
 impl ConsumerRecord {
+    /// What it is to be marked as, once it has been yielded and where marks count.
+    pub(crate) fn piece(&self) -> Option<&Piece> {
+        self.piece.as_ref()
+    }
+
     /// The partition that it was read from.
     pub fn topic_partition(&self) -> &TopicPartition {
         &self.partition
@@ -132,13 +139,16 @@ impl RecordStream<'_> {
         loop {
             self.drop_unwanted();
             match self.records.next() {
-                Some(Ok(record)) => {
+                Some(Ok(mut record)) => {
                     let (start, end) = (record.offset(), record.offset().saturating_add(1));
-                    self.shared.state().marks.hand_out(&record.partition, start, end, record.leader_epoch);
+                    let marks = &mut self.shared.state().marks;
+                    record.piece = Some(marks.hand_out(&record.partition, start, end, record.leader_epoch));
                     return Some(Ok(record));
                 }
                 Some(Err(corrupt)) => {
+                    // What is behind it will come again, after it.
                     self.batch = None;
+                    self.batches.retain(|batch| *batch.topic_partition() != corrupt.partition);
                     return Some(Err(corrupt.into()));
                 }
                 None => {
@@ -163,6 +173,7 @@ impl RecordStream<'_> {
                 leader_epoch: batch.leader_epoch(),
                 timestamp_type: batch.timestamp_type(),
                 record: batch.to_owned_record(&record?),
+                piece: None,
             })
         });
         self.records = records.collect::<Vec<_>>().into_iter();

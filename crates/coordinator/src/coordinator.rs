@@ -13,7 +13,7 @@ use crate::assignor::RebalanceProtocol;
 use crate::driver::now;
 use crate::shared::{LONGEST_TIMEOUT, Shared, Tasks};
 use crate::state::State;
-use crate::{Commit, Error, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
+use crate::{Commit, Error, EventOrStanding, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
 
 /// A member of a group, or somebody who commits and looks up its offsets.
 ///
@@ -55,7 +55,7 @@ impl Coordinator {
     /// # Errors
     ///
     /// [`Error::TimedOut`] where commits or the leave did not come about in time; it is closed all the same. What a
-    /// commit failed with, its own future tells.
+    /// commit failed with, its own future tells. [`Error::TaskEnded`] where there was no task any more to do it.
     ///
     /// # Cancel safety
     ///
@@ -71,14 +71,17 @@ impl Coordinator {
             }
         };
         let is_orderly = tokio::time::timeout_at(deadline, orderly).await.unwrap_or(false);
-        let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Ended);
-        if let Tasks::Running(alive, supervisor) = tasks {
-            drop(alive);
-            if let Err(failed) = supervisor.await
-                && let Ok(panic) = failed.try_into_panic()
-            {
-                std::panic::resume_unwind(panic);
+        let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Closed);
+        let has_failed = match tasks {
+            Tasks::Running(alive, supervisor) => {
+                drop(alive);
+                supervisor.await.is_err()
             }
+            Tasks::Failed => true,
+            Tasks::NotStarted | Tasks::Closed => false,
+        };
+        if has_failed {
+            return Err(shared.task_ended());
         }
         if is_orderly {
             return Ok(());
@@ -90,7 +93,7 @@ impl Coordinator {
 impl Drop for Coordinator {
     fn drop(&mut self) {
         // The supervisor, told by the drop of its sender, ends the other tasks.
-        *self.handle.shared.tasks() = Tasks::Ended;
+        *self.handle.shared.tasks() = Tasks::Closed;
     }
 }
 
@@ -130,6 +133,11 @@ impl CoordinatorHandle {
     /// What has happened, once each and in order.
     pub fn next_event(&self) -> Option<GroupEvent> {
         self.shared.state().group.next_event()
+    }
+
+    /// What has happened next, or else how the member stands, which no event can change that was not told yet.
+    pub fn next_event_or_standing(&self) -> EventOrStanding {
+        self.shared.state().group.next_event_or_standing()
     }
 
     /// Waits until [`next_event`](Self::next_event) has something; returns at once where it has.

@@ -60,7 +60,8 @@ pub(crate) async fn supervise(shared: Arc<Shared>, mut ended: oneshot::Receiver<
             }
             Some(task) = supervisor.tasks.join_next() => match task {
                 Ok(task) => supervisor.handle(task),
-                // Nothing aborts a task but the end of the set. A panic is a defect of ours: let it be seen.
+                // Nothing aborts a task but the end of the set. A panic is a defect of ours (an assignor's is caught
+                // where it is called): it ends this task, too, and so the application is told.
                 Err(failed) => {
                     if let Ok(panic) = failed.try_into_panic() {
                         std::panic::resume_unwind(panic);

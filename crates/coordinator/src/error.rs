@@ -123,7 +123,7 @@ pub enum Error {
         #[source]
         source: DecodeError,
     },
-    /// The assignor could not assign.
+    /// The assignor could not assign, or not say what a subscription is to carry for it. That it panicked is one reason.
     #[error("assignor {assignor} could not assign the partitions of group {group}")]
     Assignor {
         /// The group.
@@ -199,6 +199,13 @@ pub enum Error {
     /// There is no runtime to run on: none was given, and none is current.
     #[error("there is no tokio runtime: none is configured and none is current")]
     NoRuntime,
+    /// The task that does everything here has ended without being told to: it panicked, or its runtime was shut down.
+    /// Nobody shows any more that the member is alive.
+    #[error("the task that talks to the coordinator of group {group} has ended")]
+    TaskEnded {
+        /// The group.
+        group: Arc<str>,
+    },
     /// It is closed.
     #[error("the coordinator is closed")]
     Closed,
@@ -276,6 +283,7 @@ impl Error {
             | Self::Encode { .. }
             | Self::InvalidOffset { .. }
             | Self::NoRuntime
+            | Self::TaskEnded { .. }
             | Self::Closed => false,
         }
     }
@@ -287,6 +295,7 @@ impl Error {
             | Self::Config(_)
             | Self::NoAssignor { .. }
             | Self::NoRuntime
+            | Self::TaskEnded { .. }
             | Self::Closed
             | Self::UnknownProtocol { .. } => true,
             _ => self.error_code().is_some_and(is_fatal),

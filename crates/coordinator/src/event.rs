@@ -33,6 +33,21 @@ pub enum GroupEvent {
     Failed(Error),
 }
 
+/// What a member has to be told next; where that is nothing, how it stands to its group. Both at one moment: asked one
+/// after the other, a loss in between would look like a membership that never was.
+#[derive(Clone, Debug)]
+#[allow(clippy::exhaustive_enums, reason = "whoever asks acts on each of them, and there are no others")]
+pub enum EventOrStanding {
+    /// Something has happened. It is told once.
+    Event(GroupEvent),
+    /// It has an assignment of the current generation, and everything about it was told.
+    Member,
+    /// A join is under way: an event will come of it.
+    Joining,
+    /// It is no member, and knows it: nothing will happen before [`join`](crate::CoordinatorHandle::join).
+    NotMember,
+}
+
 /// A generation of the group, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

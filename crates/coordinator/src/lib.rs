@@ -60,5 +60,5 @@ mod state;
 pub use config::{GroupConfig, InvalidSetting};
 pub use coordinator::{Coordinator, CoordinatorHandle};
 pub use error::{AssignmentFault, Error};
-pub use event::{Assigned, AssignedMember, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
+pub use event::{Assigned, AssignedMember, EventOrStanding, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
 pub use offsets::{Commit, OffsetAndMetadata};

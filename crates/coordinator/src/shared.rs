@@ -43,7 +43,10 @@ pub(crate) enum Tasks {
     NotStarted,
     /// The supervisor ends when the sender is dropped.
     Running(oneshot::Sender<()>, JoinHandle<()>),
-    Ended,
+    /// The supervisor has ended, and nobody wanted it to: it panicked, or its runtime was shut down.
+    Failed,
+    /// Closed, or dropped.
+    Closed,
 }
 
 impl Shared {
@@ -76,7 +79,24 @@ impl Shared {
     }
 
     pub(crate) fn is_ended(&self) -> bool {
-        matches!(*self.tasks(), Tasks::Ended)
+        self.end_of(&self.tasks()).is_some()
+    }
+
+    /// What fails whatever is attempted, once the tasks have ended.
+    fn end_of(&self, tasks: &Tasks) -> Option<Error> {
+        match tasks {
+            Tasks::NotStarted | Tasks::Running(..) => None,
+            Tasks::Failed => Some(self.task_ended()),
+            Tasks::Closed => Some(Error::Closed),
+        }
+    }
+
+    fn check_not_ended(&self) -> Result<(), Error> {
+        self.end_of(&self.tasks()).map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn task_ended(&self) -> Error {
+        Error::TaskEnded { group: Arc::clone(&self.group) }
     }
 
     pub(crate) fn commit(
@@ -88,8 +108,7 @@ impl Shared {
         let started = self.start();
         // Held until the sender is in its place, so that no result and no end of the tasks misses it.
         let mut waiting = self.waiting();
-        let queued = match started {
-            Ok(()) if self.is_ended() => Err(Error::Closed),
+        let queued = match started.and_then(|()| self.check_not_ended()) {
             Ok(()) if is_empty => Ok(None),
             Ok(()) => {
                 let metadata = self.cluster.metadata();
@@ -116,9 +135,7 @@ impl Shared {
     ) -> Result<u64, Error> {
         // Held as for a commit.
         let mut waiting = self.waiting();
-        if self.is_ended() {
-            return Err(Error::Closed);
-        }
+        self.check_not_ended()?;
         let lookup = self.state().lookups.begin(now(), partitions, timeout);
         waiting.lookups.insert(lookup, result);
         Ok(lookup)
@@ -147,10 +164,28 @@ impl Shared {
         self.happened.notify_waiters();
     }
 
-    /// The tasks have ended: nothing comes of what is under way.
+    /// The tasks have ended: nothing comes of what is under way. Where nobody wanted that, the application is told, for
+    /// it would wait for ever.
     pub(crate) fn end(&self) {
-        *self.tasks() = Tasks::Ended;
-        *self.waiting() = Waiting::default();
+        let error = {
+            let mut tasks = self.tasks();
+            if !matches!(*tasks, Tasks::Closed) {
+                *tasks = Tasks::Failed;
+            }
+            self.end_of(&tasks).unwrap_or(Error::Closed)
+        };
+        if !matches!(error, Error::Closed) {
+            self.state().group.handle_task_ended(error.clone());
+        }
+        let Waiting { commits, lookups } = std::mem::take(&mut *self.waiting());
+        for sender in commits.into_values() {
+            // Whoever committed may not want to know.
+            let _: Result<_, _> = sender.send(Err(error.clone()));
+        }
+        for sender in lookups.into_values() {
+            // Whoever asked may have gone.
+            let _: Result<_, _> = sender.send(Err(error.clone()));
+        }
         self.happened.notify_waiters();
     }
 
@@ -169,10 +204,11 @@ impl Shared {
     /// Starts the supervisor, unless it has been.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
         let mut tasks = self.tasks();
-        match *tasks {
-            Tasks::Running(..) => return Ok(()),
-            Tasks::Ended => return Err(Error::Closed),
-            Tasks::NotStarted => {}
+        if let Some(error) = self.end_of(&tasks) {
+            return Err(error);
+        }
+        if matches!(*tasks, Tasks::Running(..)) {
+            return Ok(());
         }
         let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
         let (alive, ended) = oneshot::channel();

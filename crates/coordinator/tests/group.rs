@@ -12,5 +12,7 @@ mod faults;
 mod member;
 #[path = "group/membership.rs"]
 mod membership;
+#[path = "group/panics.rs"]
+mod panics;
 #[path = "group/seeds.rs"]
 mod seeds;

@@ -10,6 +10,7 @@
 
 mod cooperative_sticky;
 mod group;
+mod guard;
 mod rack;
 mod range;
 mod round_robin;
@@ -25,6 +26,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_wire::consumer_protocol::Subscription;
 use ottla_wire::{GenerationId, TopicPartition};
+
+pub(crate) use guard::call;
 
 pub use cooperative_sticky::CooperativeStickyAssignor;
 pub use range::RangeAssignor;
@@ -69,8 +72,8 @@ pub trait Assignor: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from assigning. The rebalance fails then, is told to the application of the leader, and is
-    /// tried again.
+    /// Whatever keeps it from assigning; a panic counts as that, too. The rebalance fails then, is told to the application
+    /// of the leader, and is tried again.
     fn assign(&self, topics: &Topics, members: &[GroupMember]) -> Result<Vec<MemberAssignment>, AssignorError>;
 }
 

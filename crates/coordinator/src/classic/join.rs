@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ottla_wire::ErrorCode;
 use ottla_wire::consumer_protocol::{HIGHEST_VERSION, Subscription};
 use ottla_wire::messages::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
-use ottla_wire::{EncodeError, ErrorCode};
 
 use super::leader::AssignJob;
 use super::leave::truncate_reason;
 use super::state::{Action, ClassicGroup, Completing, Identity, Joined, Joining, Preparing, State};
-use crate::{Error, GroupEvent, RebalanceReason};
+use crate::{Error, GroupEvent, RebalanceReason, assignor};
 
 impl ClassicGroup {
     /// JoinGroup, if one is to be sent now.
@@ -24,9 +24,8 @@ impl ClassicGroup {
         let topics = self.subscription.clone().unwrap_or_default();
         let request = match self.join_request(joining, &topics) {
             Ok(request) => request,
-            Err(source) => {
-                let (group, member_id) = (Arc::clone(&self.group_id), Arc::clone(&self.identity.member_id));
-                self.join_failed(Error::Encode { group, member_id, source });
+            Err(error) => {
+                self.fail_and_back_off(now, error);
                 return None;
             }
         };
@@ -38,7 +37,7 @@ impl ClassicGroup {
         Some(Action::JoinGroup { attempt, request, timeout: self.join_timeout })
     }
 
-    fn join_request(&self, joining: &Joining, topics: &BTreeSet<Arc<str>>) -> Result<JoinGroupRequest, EncodeError> {
+    fn join_request(&self, joining: &Joining, topics: &BTreeSet<Arc<str>>) -> Result<JoinGroupRequest, Error> {
         let owned = joining.owned.iter().map(|owned| (Arc::clone(&owned.topic), owned.partition));
         let mut subscription = Subscription {
             topics: topics.iter().collect(),
@@ -49,9 +48,18 @@ impl ClassicGroup {
         };
         let mut protocols = Vec::with_capacity(self.config.assignors.len());
         for assignor in &self.config.assignors {
-            subscription.user_data = assignor.user_data(&self.last_assignment);
-            let (name, metadata) = (assignor.name().to_owned(), subscription.encode(HIGHEST_VERSION)?);
-            protocols.push(JoinGroupRequestProtocol { name, metadata });
+            let user_data = assignor::call(|| Ok(assignor.user_data(&self.last_assignment)));
+            subscription.user_data = user_data.map_err(|source| Error::Assignor {
+                group: Arc::clone(&self.group_id),
+                assignor: assignor.name().into(),
+                source: source.into(),
+            })?;
+            let metadata = subscription.encode(HIGHEST_VERSION).map_err(|source| Error::Encode {
+                group: Arc::clone(&self.group_id),
+                member_id: Arc::clone(&self.identity.member_id),
+                source,
+            })?;
+            protocols.push(JoinGroupRequestProtocol { name: assignor.name().to_owned(), metadata });
         }
         let reason = match &joining.reason {
             RebalanceReason::NotMember => None,

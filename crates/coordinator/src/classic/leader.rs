@@ -10,7 +10,7 @@ use ottla_wire::consumer_protocol::{Assignment, HIGHEST_VERSION, Subscription};
 use ottla_wire::messages::{JoinGroupResponseMember, SyncGroupRequestAssignment};
 
 use super::watch::Watch;
-use crate::assignor::{Assignor, GroupMember, MemberAssignment, RebalanceProtocol, Topics};
+use crate::assignor::{self, Assignor, GroupMember, MemberAssignment, RebalanceProtocol, Topics};
 use crate::event::AssignedMember;
 use crate::{AssignmentFault, Error};
 
@@ -72,7 +72,8 @@ impl AssignJob {
     pub(crate) fn run(self, known: Topics) -> Result<LeaderAssignment, Error> {
         let (mut group, mut assignments) = (None, Vec::new());
         if !self.is_skipped {
-            let results = self.assignor.assign(&known, &self.members).map_err(|source| Error::Assignor {
+            let assigned = assignor::call(|| self.assignor.assign(&known, &self.members));
+            let results = assigned.map_err(|source| Error::Assignor {
                 group: Arc::clone(&self.group),
                 assignor: self.assignor.name().into(),
                 source: source.into(),

@@ -20,7 +20,7 @@
 //!   nothing, and neither does that of a heartbeat or commit of an older generation.
 //! - JoinGroup leaves after `join()` only. A join ends with `Assigned`, `Lost` or `Failed`, or with `leave()`.
 //! - `Lost` is told whenever the membership ends while the application may own partitions; and nothing else happens
-//!   until it has been taken and `join()` is called anew.
+//!   until it has been taken and `join()` is called anew. Where the client's own task ends, that is a fatal `Failed`.
 //!
 //! # What each error code does
 //!

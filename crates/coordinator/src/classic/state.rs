@@ -14,7 +14,7 @@ use super::leave::{Leave, PollLiveness};
 use super::watch::Watch;
 use crate::assignor::{LastAssignment, RebalanceProtocol};
 use crate::event::AssignedMember;
-use crate::{Error, GroupConfig, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
+use crate::{Error, EventOrStanding, GroupConfig, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
 
 /// See the [module](super).
 #[derive(Debug)]
@@ -220,6 +220,15 @@ impl ClassicGroup {
         self.events.pop_front()
     }
 
+    pub(crate) fn next_event_or_standing(&mut self) -> EventOrStanding {
+        match (self.next_event(), &self.state) {
+            (Some(event), _) => EventOrStanding::Event(event),
+            (None, State::Stable(_)) => EventOrStanding::Member,
+            (None, State::PreparingRebalance(_) | State::CompletingRebalance(_)) => EventOrStanding::Joining,
+            (None, State::Unjoined) => EventOrStanding::NotMember,
+        }
+    }
+
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
@@ -317,6 +326,14 @@ impl ClassicGroup {
         if !self.events.iter().any(|event| matches!(event, GroupEvent::Failed(_))) {
             self.events.push_back(GroupEvent::Failed(error));
         }
+    }
+
+    /// Nobody acts for the member any more, and nothing is told after this.
+    pub(crate) fn handle_task_ended(&mut self, error: Error) {
+        self.state = State::Unjoined;
+        self.watch = None;
+        self.events.retain(|event| matches!(event, GroupEvent::Lost { .. } | GroupEvent::Failed(_)));
+        self.events.push_back(GroupEvent::Failed(error));
     }
 
     /// The time has come for something. Calling it earlier or more often does no harm.

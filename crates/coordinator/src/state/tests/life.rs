@@ -12,7 +12,7 @@ use super::super::harness::{AllToOne, Harness, NODE, TOPIC, config, no_answer};
 use super::{fixed, offsets};
 use crate::assignor::{RebalanceProtocol, TopicPartitions, Topics};
 use crate::request::{Incoming, Outgoing};
-use crate::{AssignmentFault, Error, GroupConfig, GroupEvent, LostReason, RebalanceReason};
+use crate::{AssignmentFault, Error, EventOrStanding, GroupConfig, GroupEvent, LostReason, RebalanceReason};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const INTERVAL: Duration = Duration::from_secs(3);
@@ -257,6 +257,25 @@ fn what_the_application_has_not_seen_of_a_membership_that_is_lost_it_does_not_se
     harness.state.group.join(Vec::new());
     harness.run();
     assert_eq!(subscription(&join_request(&mut harness)).generation_id, GenerationId::NONE);
+}
+
+#[test]
+fn a_member_that_is_lost_stands_outside_only_once_it_was_told() {
+    let mut harness = Harness::preparing(config(), &[]);
+    let ask = |harness: &mut Harness| harness.state.group.next_event_or_standing();
+    assert!(matches!(ask(&mut harness), EventOrStanding::Joining), "JoinGroup is in flight");
+    harness.answer_join(ErrorCode::None);
+    assert!(matches!(ask(&mut harness), EventOrStanding::Joining), "SyncGroup is in flight");
+    harness.answer_sync(ErrorCode::None);
+    assert!(matches!(ask(&mut harness), EventOrStanding::Event(GroupEvent::Assigned(_))));
+    assert!(matches!(ask(&mut harness), EventOrStanding::Member));
+    harness.pass(INTERVAL);
+    harness.answer_heartbeat(ErrorCode::UnknownMemberId);
+    assert!(harness.state.group.membership().is_none(), "before anybody was told");
+    assert!(matches!(ask(&mut harness), EventOrStanding::Event(GroupEvent::Lost { .. })));
+    assert!(matches!(ask(&mut harness), EventOrStanding::NotMember));
+    let mut fresh = Harness::new(config());
+    assert!(matches!(ask(&mut fresh), EventOrStanding::NotMember));
 }
 
 #[test]
