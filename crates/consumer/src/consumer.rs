@@ -5,10 +5,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ottla_cluster::{Backoff, Metadata};
+use ottla_cluster::{Backoff, Metadata, watch};
 use ottla_coordinator::{Coordinator, CoordinatorHandle, EventOrStanding, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::rebalance::{self, Step};
