@@ -23,12 +23,12 @@ use crate::{ConsumerHandle, Error};
 /// timeout to give its partitions to others. [`close`](Self::close) is the orderly way.
 #[derive(Debug)]
 pub struct Consumer {
-    handle: ConsumerHandle,
-    fetcher: Fetcher,
-    group: Option<Coordinator>,
+    pub(crate) handle: ConsumerHandle,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) group: Option<Coordinator>,
     /// What a change of the group has begun. A mutex, because a future alone would keep the consumer from being shared;
     /// it is never locked.
-    step: Mutex<Option<Pending>>,
+    pub(crate) step: Mutex<Option<Pending>>,
     /// A lookup of committed offsets.
     lookup: Mutex<Option<Pending>>,
     /// When the next may begin, after so many have failed in a row.
@@ -58,7 +58,7 @@ impl Drop for EndOnDrop {
 }
 
 /// A future that outlives the poll which began it.
-struct Pending(Step);
+pub(crate) struct Pending(Step);
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -144,85 +144,9 @@ impl Consumer {
         }
     }
 
-    /// As [`close_within`](Self::close_within) 30 seconds.
-    ///
-    /// # Errors
-    ///
-    /// As [`close_within`](Self::close_within).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`close_within`](Self::close_within).
-    pub async fn close(self) -> Result<(), Error> {
-        self.close_within(Duration::from_secs(30)).await
-    }
-
-    /// Finishes what a rebalance has begun, commits (where commits are automatic) what the application has come back from,
-    /// tells the listener that the partitions are revoked, leaves the group, and ends the consumer's tasks. All that
-    /// within `timeout`, whatever the brokers do. What was handed out stays valid.
-    ///
-    /// What was handed out last counts as come back from as far as its batches' iterators have ended: whoever leaves a
-    /// loop early finds the rest again.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that went wrong; the consumer is closed all the same. [`Error::CloseTimedOut`] where the time was
-    /// not enough.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future is dropping the consumer: what has been sent takes its course, the rest is not sent.
-    pub async fn close_within(mut self, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
-        let timed_out = |_| Err(Error::CloseTimedOut { timeout });
-        // Whatever hangs, there is time left to leave; and whatever reader does, to commit.
-        let grace = (timeout / 4).min(LEAVE_GRACE);
-        let patience = timeout.saturating_sub(grace + (timeout / 8).min(COMMIT_GRACE));
-        let wound_up = tokio::time::timeout_at(deadline - grace, self.wind_up(patience)).await;
-        let wound_up = wound_up.map(|wound_up| match wound_up {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::CloseTimedOut { timeout }),
-            Err(error) => Err(error),
-        });
-        let wound_up = wound_up.unwrap_or_else(timed_out);
-        let Self { fetcher, group, handle, .. } = self;
-        let left = match group {
-            Some(group) => {
-                let left = group.close(Some("the consumer is being closed"), deadline - Instant::now()).await;
-                left.map_err(Error::from)
-            }
-            None => Ok(()),
-        };
-        handle.shared().channels.end_all();
-        let fetched = tokio::time::timeout_at(deadline.max(Instant::now() + FETCHER_END), fetcher.close()).await;
-        wound_up.and(left).and(fetched.map_err(|_| Error::CloseTimedOut { timeout }))
-    }
-
     /// Where tasks on behalf of this consumer run.
     pub(crate) fn runtime(&self) -> Result<tokio::runtime::Handle, Error> {
         Ok(self.shared().cluster.runtime()?)
-    }
-
-    /// Readers have `patience` to end, at most. Says whether they were given as long as they may take.
-    async fn wind_up(&mut self, patience: Duration) -> Result<bool, Error> {
-        let mut first = Ok(());
-        if let Some(step) = pending(&mut self.step) {
-            first = step.await;
-            *slot(&mut self.step) = None;
-        }
-        let shared = Arc::clone(self.shared());
-        let mut is_lost = false;
-        while let Some(event) = shared.group.as_ref().and_then(CoordinatorHandle::next_event) {
-            is_lost |= matches!(event, GroupEvent::Lost { .. });
-        }
-        if is_lost {
-            return first.and(rebalance::lose(shared).await).map(|()| true);
-        }
-        let assignment = shared.fetcher.assignment();
-        let is_cut_short = patience < shared.timeouts.drain;
-        let patience = shared.timeouts.drain.min(patience);
-        let revoked = rebalance::revoke(&shared, assignment, patience).await;
-        first.and(revoked.commit).and(revoked.told).map(|()| revoked.is_drained || !is_cut_short)
     }
 
     /// Goes on with whatever the group wants, until there are batches or the time is up.
@@ -257,8 +181,8 @@ impl Consumer {
             let lookup_at = self.begin_lookup(now);
             shared.commit_if_due(now.into_std());
             let deadline = *deadline.get_or_insert_with(|| now + timeout.min(LONGEST_WAIT));
-            let commit_at = shared.state().auto_commit.next_deadline();
-            let ask_at = shared.ask_for_topics(now.into_std());
+            let commit_at = shared.state().auto_commit.next_deadline().map(Instant::from_std);
+            let ask_at = shared.ask_for_topics(now.into_std()).map(Instant::from_std);
             tokio::select! {
                 biased; // a rebalance goes before records, and records before the end of the wait
                 () = group_event(shared.group.as_ref()) => {}
@@ -337,7 +261,7 @@ impl Consumer {
     }
 
     /// Looks committed offsets up, where partitions wait for them. Says when it may, if that is not now.
-    fn begin_lookup(&mut self, now: Instant) -> Option<std::time::Instant> {
+    fn begin_lookup(&mut self, now: Instant) -> Option<Instant> {
         let shared = Arc::clone(self.handle.shared());
         let lookup = slot(&mut self.lookup);
         if lookup.is_some() || shared.fetcher.awaiting().is_empty() {
@@ -347,7 +271,7 @@ impl Consumer {
         if not_before.is_none() {
             *lookup = Some(Pending(Box::pin(async move { shared.start_at_committed().await })));
         }
-        not_before.map(Instant::into_std)
+        not_before
     }
 
     /// What may come right by itself is told beside polls.
@@ -391,12 +315,12 @@ impl Drop for InPoll<'_> {
     }
 }
 
-fn slot(pending: &mut Mutex<Option<Pending>>) -> &mut Option<Pending> {
+pub(crate) fn slot(pending: &mut Mutex<Option<Pending>>) -> &mut Option<Pending> {
     pending.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is pending, to be polled in place.
-fn pending(of: &mut Mutex<Option<Pending>>) -> Option<&mut Step> {
+pub(crate) fn pending(of: &mut Mutex<Option<Pending>>) -> Option<&mut Step> {
     slot(of).as_mut().map(|pending| &mut pending.0)
 }
 
@@ -414,18 +338,12 @@ async fn group_event(group: Option<&CoordinatorHandle>) {
     }
 }
 
-async fn sleep_until(deadline: Option<std::time::Instant>) {
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
 
 /// Longer than any program runs, and short enough to be added to any clock.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_hours(30 * 365 * 24);
-/// What `close` keeps of its time for leaving the group.
-const LEAVE_GRACE: Duration = Duration::from_secs(2);
-/// What it keeps for the last commit, where readers take their time.
-const COMMIT_GRACE: Duration = Duration::from_secs(2);
-/// How long the fetcher's tasks have to end, which need no broker for it.
-const FETCHER_END: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 pub(crate) use self::channels::Channels;
 use self::channels::{At, Channel};
 
-use crate::consumer::LONGEST_WAIT;
+use crate::consumer::{LONGEST_WAIT, sleep_until};
 use crate::shared::{Shared, to_commit};
 use crate::{Commit, Consumer, ConsumerHandle, Error};
 
@@ -287,12 +287,5 @@ impl Drop for PartitionStream {
     fn drop(&mut self) {
         self.channel.leave();
         self.shared.channels.tell_change();
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

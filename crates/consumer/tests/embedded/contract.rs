@@ -203,5 +203,5 @@ async fn a_paused_partition_that_is_assigned_at_another_offset_stays_paused_and_
     assert!(consumer.poll(Duration::from_secs(10)).await.unwrap().is_empty());
     consumer.resume([&partition(0)]).unwrap();
     let batches = consumer.poll(LONG).await.unwrap();
-    assert_eq!(batches.iter().map(|batch| batch.start_offset()).collect::<Vec<_>>(), [2]);
+    assert_eq!(batches.iter().map(ottla_consumer::Batch::start_offset).collect::<Vec<_>>(), [2]);
 }
