@@ -262,7 +262,7 @@ impl ConsumerHandle {
     ///
     /// Asking changes nothing.
     pub async fn position(&self, partition: &TopicPartition) -> Result<i64, Error> {
-        if self.fetcher().awaiting().contains(partition) {
+        if self.fetcher().awaiting().contains_key(partition) {
             self.shared.start_at_committed().await?;
         }
         let known = self.fetcher().position_when_known(partition, self.shared.timeouts.default_api).await;

@@ -221,11 +221,11 @@ impl Shared {
             if awaiting.is_empty() {
                 return Ok(());
             }
-            let committed = group.committed(awaiting.clone(), self.timeouts.default_api).await?;
-            for partition in &awaiting {
+            let committed = group.committed(awaiting.keys().cloned().collect(), self.timeouts.default_api).await?;
+            for (partition, course) in &awaiting {
                 let offset = committed.get(partition).and_then(Option::as_ref).map(|committed| committed.offset);
                 let start = offset.map_or(StartAt::Reset, StartAt::Offset);
-                if self.fetcher.start_awaited(partition, start)
+                if self.fetcher.start_awaited(partition, *course, start)
                     && let Some(offset) = offset
                 {
                     self.state().auto_commit.committed([(partition, offset)]);

@@ -109,19 +109,18 @@ impl CoordinatorHandle {
         self.protocol
     }
 
-    /// The application is here, and is not late until [`poll_ends`](Self::poll_ends) has been called and
-    /// `max.poll.interval.ms` has passed since.
+    /// The application is here: a poll begins, or goes on. From each call on it may be away for
+    /// `max.poll.interval.ms`; a poll that waits for longer calls this again from time to time, from within the future
+    /// that is being polled, such as each half of that interval. So one that nobody drives any more is found out.
     pub fn poll_begins(&self) {
-        // It only moves a deadline away: the supervisor finds out when the old one comes.
-        self.shared.state().group.poll_begins(now());
+        // It only moves a deadline away: the supervisor need not be woken, and finds out when the old one comes.
+        self.shared.state().group.polled(now());
     }
 
     /// The application is on its own, for at most `max.poll.interval.ms`.
     pub fn poll_ends(&self) {
-        // Polls are frequent: the supervisor is woken only where it would sleep past the deadline that begins.
-        if self.shared.state().poll_ends(now()) {
-            self.shared.changed.notify_waiters();
-        }
+        // Likewise.
+        self.shared.state().group.polled(now());
     }
 
     /// The application is late, as if it had not polled for `max.poll.interval.ms`: a member leaves, and is told

@@ -110,8 +110,8 @@ impl Supervisor {
             }
         }
         let (deadline, leads) = {
-            let mut state = shared.state();
-            (state.falls_asleep(), state.group.is_joining() || state.group.watched_topics().is_some())
+            let state = shared.state();
+            (state.next_deadline(), state.group.is_joining() || state.group.watched_topics().is_some())
         };
         if !leads {
             self.kept = None;

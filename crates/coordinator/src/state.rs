@@ -34,8 +34,6 @@ pub(crate) struct State {
     /// Whether connections to a coordinator that is none are to be cut.
     is_to_disconnect: bool,
     timeouts: Timeouts,
-    /// When the supervisor looks again at the latest.
-    wakes_at: Option<Instant>,
 }
 
 /// How long things may take, by the cluster's settings.
@@ -93,7 +91,6 @@ impl State {
             leaving: Vec::new(),
             leaves: 0,
             stale_topics: BTreeSet::new(),
-            wakes_at: None,
             is_to_disconnect: false,
             timeouts,
         }
@@ -357,20 +354,6 @@ impl State {
             || !self.commits.is_empty()
             || !self.lookups.is_empty()
             || self.leaving.iter().any(|leaving| !leaving.is_sent)
-    }
-
-    /// The application has come back from its poll. True if there is something to do earlier than
-    /// [`falls_asleep`](Self::falls_asleep) said.
-    pub(crate) fn poll_ends(&mut self, now: Instant) -> bool {
-        self.group.poll_ends(now);
-        let due = self.group.next_deadline();
-        due.is_some_and(|due| self.wakes_at.is_none_or(|wakes_at| due < wakes_at))
-    }
-
-    /// [`next_deadline`](Self::next_deadline), for the one who sleeps until then.
-    pub(crate) fn falls_asleep(&mut self) -> Option<Instant> {
-        self.wakes_at = self.next_deadline();
-        self.wakes_at
     }
 
     /// When [`next_actions`](Self::next_actions) has something to do that it has not now.

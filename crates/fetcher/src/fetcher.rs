@@ -17,6 +17,7 @@ use crate::hand_out::Taken;
 use crate::handed_out::Completed;
 use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
 use crate::opener::Opener;
+use crate::position::Course;
 use crate::state::State;
 use crate::{Batch, Batches, Error, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp, StartAt};
 
@@ -316,15 +317,18 @@ impl FetcherHandle {
         self.shared.state().all_completed()
     }
 
-    /// The partitions that were to start at [`StartAt::Committed`] and have not been started.
-    pub fn awaiting(&self) -> BTreeSet<TopicPartition> {
+    /// The partitions that were to start at [`StartAt::Committed`] and have not been started, each with the course on which
+    /// it waits for that.
+    pub fn awaiting(&self) -> BTreeMap<TopicPartition, Course> {
         self.shared.state().awaiting()
     }
 
-    /// Starts a partition that was to start at [`StartAt::Committed`]. Does nothing, and says so by `false`, if it has been
-    /// started or sought since, or is not assigned: a seek of the application goes before what somebody found out.
-    pub fn start_awaited(&self, partition: &TopicPartition, start: StartAt) -> bool {
-        let started = self.shared.state().start_awaited(partition, start);
+    /// Starts a partition that was to start at [`StartAt::Committed`], on the course of which [`awaiting`](Self::awaiting)
+    /// told. Does nothing, and says so by `false`, if it has been started or sought since, is not assigned, or was given
+    /// up meanwhile and waits anew: a seek of the application goes before what somebody found out, and what was
+    /// found out for an earlier assignment may be long out of date.
+    pub fn start_awaited(&self, partition: &TopicPartition, course: Course, start: StartAt) -> bool {
+        let started = self.shared.state().start_awaited(partition, course, start);
         if started {
             self.shared.changed.notify_waiters();
         }

@@ -43,4 +43,5 @@ pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
 pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
+pub use position::Course;
 pub use record::{Header, Headers, OwnedRecord, Record, Records, TimestampType};

@@ -55,6 +55,11 @@ pub(crate) struct Partition {
     pub(crate) log_start_offset: Option<i64>,
 }
 
+/// What a partition's start was asked for on: from one assignment, or one seek, to the next. An answer that was looked up
+/// for one course says nothing about another, whose start may be known better by then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course(pub(crate) u64);
+
 /// What is to be done next for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {

@@ -15,7 +15,7 @@ use ottla_wire::{NodeId, TopicPartition};
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
 use crate::handed_out::{Completed, HandedOut};
-use crate::position::{Partition, Phase};
+use crate::position::{Course, Partition, Phase};
 use crate::{Error, FetcherConfig, StartAt};
 
 /// See the [module](self).
@@ -200,21 +200,23 @@ impl State {
         completed.filter(|completed| before.is_none_or(|before| before.offset != completed.offset)).or(before)
     }
 
-    /// The partitions whose start somebody else is to find out.
-    pub(crate) fn awaiting(&mut self) -> BTreeSet<TopicPartition> {
+    /// The partitions whose start somebody else is to find out, each with the course that waits for it.
+    pub(crate) fn awaiting(&mut self) -> BTreeMap<TopicPartition, Course> {
         if !self.may_await {
-            return BTreeSet::new();
+            return BTreeMap::new();
         }
         let awaiting = self.partitions.iter().flatten().filter(|partition| partition.phase == Phase::Awaiting);
-        let awaiting: BTreeSet<_> = awaiting.map(|partition| partition.name.clone()).collect();
+        let awaiting: BTreeMap<_, _> =
+            awaiting.map(|partition| (partition.name.clone(), Course(partition.generation))).collect();
         self.may_await = !awaiting.is_empty();
         awaiting
     }
 
-    /// Starts a partition that waits for that. False if it does not: it was sought meanwhile, or is gone.
-    pub(crate) fn start_awaited(&mut self, name: &TopicPartition, start: StartAt) -> bool {
+    /// Starts a partition that waits for that on this course. False if it does not: it was sought meanwhile, or is gone, or
+    /// was given up and waits anew.
+    pub(crate) fn start_awaited(&mut self, name: &TopicPartition, course: Course, start: StartAt) -> bool {
         let Ok(place) = self.place(name) else { return false };
-        let is_awaiting = self.partition(place).is_some_and(|partition| partition.phase == Phase::Awaiting);
+        let is_awaiting = self.current(place, course.0).is_some_and(|partition| partition.phase == Phase::Awaiting);
         if is_awaiting {
             self.start(place, start);
         }

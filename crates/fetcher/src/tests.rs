@@ -174,6 +174,30 @@ fn an_answer_after_a_seek_changes_nothing() {
 }
 
 #[test]
+fn what_was_looked_up_for_an_earlier_course_starts_no_later_one() {
+    let mut state = state(0, FetcherConfig::default());
+    let metadata = ottla_cluster::Metadata::default();
+    let assign = |state: &mut State, start| state.assign([(name(0), Some(start))].into(), &metadata);
+    assign(&mut state, StartAt::Committed);
+    let first = state.awaiting()[&name(0)];
+    // Given up, and assigned again when another had read on from there.
+    state.assign(BTreeMap::new(), &metadata);
+    assert!(!state.start_awaited(&name(0), first, StartAt::Offset(1)), "it is gone");
+    assign(&mut state, StartAt::Committed);
+    assert!(!state.start_awaited(&name(0), first, StartAt::Offset(1)));
+    let second = state.awaiting()[&name(0)];
+    assert_ne!(second, first);
+    // Sought to where something is committed by now.
+    state.seek(&name(0), StartAt::Committed).unwrap();
+    assert!(!state.start_awaited(&name(0), second, StartAt::Offset(1)));
+    let third = state.awaiting()[&name(0)];
+    assert!(state.start_awaited(&name(0), third, StartAt::Offset(2)));
+    assert_eq!(state.position(&name(0)).unwrap(), Some(2));
+    assert!(!state.start_awaited(&name(0), third, StartAt::Offset(3)), "it has been started");
+    assert!(state.awaiting().is_empty());
+}
+
+#[test]
 fn a_partition_that_comes_late_goes_aside_and_joins_when_the_main_lane_is_back() {
     let (mut state, start) = (state(2, FetcherConfig::default()), Instant::now());
     state.pause(&name(1)).unwrap();

@@ -32,39 +32,32 @@ impl Leave {
     }
 }
 
-/// When the application was last here.
+/// When the application was last here: a poll began, went on, or ended. That a poll has begun and not ended proves
+/// nothing later on: its future may live, and nobody drive it any more.
 #[derive(Debug)]
 pub(super) struct PollLiveness {
     max_interval: Duration,
-    is_polling: bool,
     last_seen: Instant,
 }
 
 impl PollLiveness {
     pub(super) fn new(max_interval: Duration, now: Instant) -> Self {
-        Self { max_interval, is_polling: false, last_seen: now }
+        Self { max_interval, last_seen: now }
     }
 
     pub(super) fn seen(&mut self, now: Instant) {
         self.last_seen = now;
     }
 
-    /// When it will have been away for too long; never, while it polls.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.is_polling).then(|| self.last_seen + self.max_interval)
+    /// When it will have been away for too long. It never moves closer.
+    pub(super) fn deadline(&self) -> Instant {
+        self.last_seen + self.max_interval
     }
 }
 
 impl ClassicGroup {
-    /// The application polls.
-    pub(crate) fn poll_begins(&mut self, now: Instant) {
-        self.liveness.is_polling = true;
-        self.liveness.seen(now);
-    }
-
-    /// The application has come back from its poll.
-    pub(crate) fn poll_ends(&mut self, now: Instant) {
-        self.liveness.is_polling = false;
+    /// The application polls: it has begun to, still does, or has just done.
+    pub(crate) fn polled(&mut self, now: Instant) {
         self.liveness.seen(now);
     }
 

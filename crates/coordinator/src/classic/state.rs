@@ -346,7 +346,7 @@ impl ClassicGroup {
             self.heartbeats.extend_session(now);
             self.is_coordinator_doubted = true;
         }
-        if self.liveness.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.liveness.deadline() <= now {
             self.leave_for_poll_interval();
         }
     }
@@ -372,7 +372,7 @@ impl ClassicGroup {
         };
         let has_heartbeats = self.has_heartbeats();
         let heartbeat = (has_heartbeats && self.coordinator.is_some()).then(|| self.heartbeats.next_deadline());
-        let poll = self.liveness.deadline().filter(|_| has_heartbeats);
+        let poll = has_heartbeats.then(|| self.liveness.deadline());
         [join, heartbeat, poll].into_iter().flatten().min()
     }
 

@@ -12,12 +12,16 @@ use ottla_coordinator::{
     Assigned, Coordinator, CoordinatorHandle, GroupConfig, GroupEvent, LostReason, OffsetAndMetadata, RebalanceReason,
 };
 use ottla_wire::TopicPartition;
+use tokio::time::Instant;
 
 pub(crate) const GROUP: &str = "group";
 pub(crate) const TOPIC: &str = "topic";
 
 /// Longer than anything takes that is to come about.
 pub(crate) const SOON: Duration = Duration::from_mins(10);
+
+/// Kafka's default.
+pub(crate) const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 
 pub(crate) fn in_memory() -> EmbeddedClusterBuilder {
     EmbeddedCluster::builder().transport(Transport::Memory(MemoryNetwork::new())).start_time_ms(1_000_000).seed(1)
@@ -130,10 +134,15 @@ impl Member {
 
     /// Polls until something is so.
     pub(crate) async fn poll_until(&mut self, mut is_so: impl FnMut(&Self) -> bool) {
-        self.handle().poll_begins();
+        let mut given_up_at = Instant::now() + SOON;
         while !is_so(self) {
-            let ready = tokio::time::timeout(SOON, self.handle().event_ready());
-            ready.await.unwrap_or_else(|_| panic!("nothing happens: {:?} {:?}", self.assigned, self.lost));
+            // A poll goes on for as long as it says so.
+            self.handle().poll_begins();
+            let ready = tokio::time::timeout(MAX_POLL_INTERVAL / 2, self.handle().event_ready());
+            if ready.await.is_ok() {
+                given_up_at = Instant::now() + SOON;
+            }
+            assert!(Instant::now() < given_up_at, "nothing happens: {:?} {:?}", self.assigned, self.lost);
             while let Some(event) = self.handle().next_event() {
                 self.take(event);
             }
@@ -185,10 +194,10 @@ pub(crate) async fn settle(members: &mut [Member]) {
         let count: usize = members.iter().map(|member| member.assignment.len()).sum();
         first.is_some() && count == 6 && members.iter().all(|member| generation(member) == first)
     };
-    let deadline = tokio::time::Instant::now() + SOON;
+    let deadline = Instant::now() + SOON;
     while !is_settled(members) {
         assert!(
-            tokio::time::Instant::now() < deadline,
+            Instant::now() < deadline,
             "not settled: {:?}",
             members.iter().map(|member| &member.assignment).collect::<Vec<_>>()
         );

@@ -7,7 +7,8 @@ use ottla_coordinator::assignor::{RebalanceProtocol, built_in};
 use ottla_coordinator::{GroupConfig, GroupEvent, LostReason, RebalanceReason};
 
 use crate::member::{
-    InTurn, Member, TOPIC, client, client_with, config, in_memory, offsets, partitions, poll_all, settle, start, topics,
+    InTurn, MAX_POLL_INTERVAL, Member, SOON, TOPIC, client, client_with, config, in_memory, offsets, partitions,
+    poll_all, settle, start, topics,
 };
 use ottla_wire::{ApiKey, ErrorCode};
 
@@ -88,10 +89,27 @@ async fn a_session_is_kept_alive_however_long_a_poll_takes() {
     let cluster = start(in_memory()).await;
     let mut member = Member::join(&client(&cluster), config());
     member.poll_until_assigned(1).await;
-    member.handle().poll_begins();
-    tokio::time::sleep(Duration::from_secs(1000)).await;
+    for _ in 0..10 {
+        member.handle().poll_begins();
+        tokio::time::sleep(MAX_POLL_INTERVAL / 2).await;
+    }
     assert!(member.handle().next_event().is_none());
     assert_eq!(cluster.describe_group("group").await.unwrap().members.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_is_not_driven_any_more_is_late_although_it_has_not_ended() {
+    let cluster = start(in_memory()).await;
+    let mut member = Member::join(&client(&cluster), config());
+    member.poll_until_assigned(1).await;
+    member.handle().poll_begins();
+    let before = tokio::time::Instant::now();
+    tokio::time::timeout(SOON, member.handle().event_ready()).await.expect("it is found out");
+    assert_eq!(before.elapsed(), MAX_POLL_INTERVAL);
+    let lost = member.handle().next_event();
+    assert!(matches!(lost, Some(GroupEvent::Lost { reason: LostReason::MaxPollIntervalExceeded })), "{lost:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(cluster.describe_group("group").await.unwrap().members.len(), 0, "others can have its partitions");
 }
 
 #[tokio::test(start_paused = true)]

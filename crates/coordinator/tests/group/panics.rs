@@ -20,9 +20,9 @@ const INNER: InTurn = InTurn { name: "panicking", protocol: RebalanceProtocol::E
 /// As [`InTurn`], but panics so many times first.
 #[derive(Debug, Default)]
 struct Panicking {
-    in_assign: AtomicUsize,
-    in_user_data: AtomicUsize,
-    in_name: AtomicBool,
+    assigns: AtomicUsize,
+    user_data: AtomicUsize,
+    name: AtomicBool,
 }
 
 fn take_one(times: &AtomicUsize) -> bool {
@@ -31,17 +31,17 @@ fn take_one(times: &AtomicUsize) -> bool {
 
 impl Assignor for Panicking {
     fn name(&self) -> &str {
-        assert!(!self.in_name.load(Ordering::Relaxed), "in name");
+        assert!(!self.name.load(Ordering::Relaxed), "in name");
         INNER.name
     }
 
     fn user_data(&self, _: &LastAssignment) -> Option<Bytes> {
-        assert!(!take_one(&self.in_user_data), "in user_data");
+        assert!(!take_one(&self.user_data), "in user_data");
         None
     }
 
     fn assign(&self, topics: &Topics, members: &[GroupMember]) -> Result<Vec<MemberAssignment>, AssignorError> {
-        assert!(!take_one(&self.in_assign), "in assign");
+        assert!(!take_one(&self.assigns), "in assign");
         INNER.assign(topics, members)
     }
 }
@@ -64,8 +64,8 @@ async fn failure(handle: &CoordinatorHandle) -> Error {
 async fn an_assignor_that_panics_has_failed_and_is_tried_again() {
     let cluster = start(in_memory()).await;
     let cases = [
-        (Panicking { in_assign: 3.into(), ..Panicking::default() }, "it panicked: in assign"),
-        (Panicking { in_user_data: 3.into(), ..Panicking::default() }, "it panicked: in user_data"),
+        (Panicking { assigns: 3.into(), ..Panicking::default() }, "it panicked: in assign"),
+        (Panicking { user_data: 3.into(), ..Panicking::default() }, "it panicked: in user_data"),
     ];
     for (assignor, text) in cases {
         let mut member = member(&cluster, &Arc::new(assignor));
@@ -98,7 +98,7 @@ async fn the_end_of_the_task_is_told_and_everything_after_it_fails() {
     while let Some(event) = member.handle().next_event() {
         assert!(matches!(event, GroupEvent::RebalanceNeeded { .. }), "{event:?}");
     }
-    assignor.in_name.store(true, Ordering::Relaxed);
+    assignor.name.store(true, Ordering::Relaxed);
     member.handle().join(Vec::new());
 
     let error = failure(member.handle()).await;

@@ -101,10 +101,11 @@ fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looke
 #[test]
 fn not_being_polled_for_the_maximum_ends_the_membership() {
     let mut harness = Harness::stable(config());
-    harness.state.group.poll_begins(harness.now);
-    live(&mut harness, MAX_POLL * 2);
-    assert!(harness.event().is_none(), "it is being polled");
-    harness.state.group.poll_ends(harness.now);
+    for _ in 0..4 {
+        live(&mut harness, Duration::from_millis(299_999));
+        harness.state.group.polled(harness.now);
+        assert!(harness.event().is_none(), "it is being polled");
+    }
     live(&mut harness, Duration::from_millis(299_999));
     assert!(harness.event().is_none());
     harness.pass(MILLISECOND);
@@ -118,18 +119,15 @@ fn not_being_polled_for_the_maximum_ends_the_membership() {
 }
 
 #[test]
-fn the_end_of_a_poll_wakes_only_who_would_sleep_past_its_deadline() {
-    let mut harness = Harness::stable(config());
-    harness.state.group.poll_begins(harness.now);
-    assert!(harness.state.falls_asleep().is_some(), "until the next heartbeat");
-    assert!(!harness.state.poll_ends(harness.now), "which comes first");
-
+fn a_poll_only_moves_its_deadline_away_so_that_it_need_wake_nobody() {
     let mut quick = config();
     quick.max_poll_interval = Duration::from_secs(2);
     let mut harness = Harness::stable(quick);
-    harness.state.group.poll_begins(harness.now);
-    harness.state.falls_asleep();
-    assert!(harness.state.poll_ends(harness.now), "the application is late before the next heartbeat is due");
+    let asleep_until = harness.state.next_deadline();
+    assert_eq!(asleep_until, Some(harness.now + Duration::from_secs(2)), "before the next heartbeat is due");
+    harness.pass(MILLISECOND);
+    harness.state.group.polled(harness.now);
+    assert!(harness.state.next_deadline() > asleep_until);
 }
 
 #[test]
