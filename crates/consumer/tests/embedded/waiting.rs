@@ -54,6 +54,26 @@ async fn a_partition_that_is_sought_does_not_wait_for_the_long_poll() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_is_sought_while_a_long_poll_ends_is_not_forgotten() {
+    let setup = Setup::start(1, 1).await;
+    let wait = Duration::from_millis(500);
+    let mut consumer = setup.consumer().fetch_max_wait(wait).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    for moment in 0..wait.as_millis() as u64 {
+        // A long poll begins now, and the seek comes so much later.
+        let end = setup.append(0, 1).await + 1;
+        read(&mut consumer, 1).await;
+        assert!(consumer.poll(Duration::from_millis(moment)).await.unwrap().is_empty());
+        consumer.seek(&partition(0), end).unwrap();
+        assert!(consumer.poll(2 * wait).await.unwrap().is_empty());
+        setup.append(0, 1).await;
+        let start = Instant::now();
+        assert!(!consumer.poll(LONG).await.unwrap().is_empty());
+        assert!(start.elapsed() <= BOUND, "sought after {moment} ms, it waited {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_is_resumed_does_not_wait_for_the_long_poll_of_another() {
     let setup = Setup::start(1, 2).await;
     let mut consumer = parked(&setup).await;
