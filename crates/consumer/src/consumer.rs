@@ -174,10 +174,13 @@ impl Consumer {
                     }
                 }
             }
-            if in_poll.is_none() {
-                in_poll = shared.group.as_ref().map(InPoll::begin);
-            }
+            // A sign of life, again from time to time: a poll whose future is kept and not driven is late in the end.
+            in_poll = match in_poll.take() {
+                Some(in_poll) => Some(InPoll::go_on(in_poll)),
+                None => shared.group.as_ref().map(InPoll::begin),
+            };
             let now = Instant::now();
+            let alive_at = in_poll.is_some().then(|| now + shared.timeouts.max_poll_interval / 2);
             let lookup_at = self.begin_lookup(now);
             shared.commit_if_due(now.into_std());
             let deadline = *deadline.get_or_insert_with(|| now + timeout.min(LONGEST_WAIT));
@@ -196,6 +199,7 @@ impl Consumer {
                 () = sleep_until(commit_at) => {}
                 () = sleep_until(ask_at) => {}
                 () = sleep_until(lookup_at) => {}
+                () = sleep_until(alive_at) => {}
             }
         }
     }
@@ -299,13 +303,18 @@ impl Deref for Consumer {
     }
 }
 
-/// While it lives the application is not late. Dropped with the poll, however that ends.
+/// Shows that the application polls. Dropped with the poll, however that ends.
 struct InPoll<'g>(&'g CoordinatorHandle);
 
 impl<'g> InPoll<'g> {
     fn begin(group: &'g CoordinatorHandle) -> Self {
         group.poll_begins();
         Self(group)
+    }
+
+    fn go_on(self) -> Self {
+        self.0.poll_begins();
+        self
     }
 }
 

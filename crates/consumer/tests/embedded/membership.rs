@@ -280,3 +280,19 @@ async fn batches_of_before_a_revocation_stay_readable() {
     let values = batch.records().map(|record| record.unwrap().value().unwrap().to_vec());
     assert!(values.eq((0..5).map(|offset| value(0, offset).into_bytes())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_is_kept_and_not_driven_any_more_is_late_and_one_that_is_driven_never() {
+    let setup = Setup::start(1, 1).await;
+    let interval = Duration::from_secs(30);
+    let mut consumer = setup.member().max_poll_interval(interval).build().unwrap();
+    consumer.subscribe([TOPIC]).unwrap();
+    let handle = consumer.handle();
+    let mut records = consumer.stream();
+    let waited = tokio::time::timeout(10 * interval, records.next()).await;
+    assert!(waited.is_err() && handle.group_metadata().is_some(), "it was driven all the time");
+    tokio::time::sleep(2 * interval).await;
+    assert!(handle.group_metadata().is_none() && setup.group().await.members.is_empty());
+    setup.append(0, 1).await;
+    assert_eq!(records.next().await.unwrap().unwrap().offset(), 0, "it joins again by itself");
+}
