@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_coordinator::{CoordinatorHandle, GroupEvent};
 use tokio::time::Instant;
 
 use crate::consumer::{LONGEST_WAIT, pending, slot};
@@ -72,10 +71,7 @@ impl Consumer {
             *slot(&mut self.step) = None;
         }
         let shared = Arc::clone(self.shared());
-        let mut is_lost = false;
-        while let Some(event) = shared.group.as_ref().and_then(CoordinatorHandle::next_event) {
-            is_lost |= matches!(event, GroupEvent::Lost { .. });
-        }
+        let is_lost = self.take_loss();
         if is_lost {
             return first.and(rebalance::lose(shared).await).map(|()| true);
         }

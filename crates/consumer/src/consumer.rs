@@ -137,7 +137,7 @@ impl Consumer {
                 *slot(&mut self.step) = None;
                 first = first.and(ended);
             } else if std::mem::take(&mut self.is_unsubscribing) {
-                self.begin(rebalance::unsubscribe(Arc::clone(self.shared())));
+                self.begin_unsubscribing();
             } else {
                 return first;
             }
@@ -211,7 +211,7 @@ impl Consumer {
             return Ok(());
         }
         if std::mem::take(&mut self.is_unsubscribing) {
-            self.begin(rebalance::unsubscribe(shared));
+            self.begin_unsubscribing();
             return Ok(());
         }
         let Some(group) = shared.group.clone() else { return Ok(()) };
@@ -260,7 +260,29 @@ impl Consumer {
         Ok(())
     }
 
+    fn begin_unsubscribing(&mut self) {
+        let (shared, is_lost) = (Arc::clone(self.shared()), self.take_loss());
+        self.begin(rebalance::unsubscribe(shared, is_lost));
+    }
+
+    /// Whether the membership was lost, which nothing has been done about yet. What else has happened is of no
+    /// consequence to one who leaves.
+    pub(crate) fn take_loss(&self) -> bool {
+        let mut is_lost = false;
+        while let Some(event) = self.shared().group.as_ref().and_then(CoordinatorHandle::next_event) {
+            if let GroupEvent::Lost { reason } = event {
+                self.shared().errors.push(Error::MembershipLost { reason });
+                is_lost = true;
+            }
+        }
+        is_lost
+    }
+
     fn begin(&mut self, step: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        // The application is here. How long the step may take is counted from now on.
+        if let Some(group) = &self.shared().group {
+            group.poll_begins();
+        }
         *slot(&mut self.step) = Some(Pending(Box::pin(step)));
     }
 

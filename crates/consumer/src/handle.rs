@@ -169,6 +169,7 @@ impl ConsumerHandle {
         self.fetcher().assign(partitions)?;
         self.shared.state().subscription.assigned(assigned.is_empty());
         self.shared.keep_only(&assigned, &on_course);
+        assigned.difference(&on_course).for_each(|partition| self.shared.channels.discard(partition));
         self.shared.channels.tell_change();
         self.shared.woken.notify_one();
         Ok(())

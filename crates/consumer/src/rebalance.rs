@@ -111,8 +111,9 @@ pub(crate) async fn lose(shared: Arc<Shared>) -> Result<(), Error> {
     told.and(give_up(&shared, &BTreeSet::new()))
 }
 
-/// Gives up all partitions, and leaves the group.
-pub(crate) async fn unsubscribe(shared: Arc<Shared>) -> Result<(), Error> {
+/// Gives up all partitions, unless they are lost already, and leaves the group.
+pub(crate) async fn unsubscribe(shared: Arc<Shared>, is_lost: bool) -> Result<(), Error> {
+    let lost = if is_lost { lose(Arc::clone(&shared)).await } else { Ok(()) };
     let assignment = shared.fetcher.assignment();
     let revoked = revoke(&shared, assignment, shared.timeouts.drain).await;
     if let Err(error) = revoked.commit {
@@ -125,7 +126,7 @@ pub(crate) async fn unsubscribe(shared: Arc<Shared>) -> Result<(), Error> {
     if let Some(group) = &shared.group {
         group.leave("the consumer unsubscribed from all topics", LEAVE_TIMEOUT).await;
     }
-    revoked.told
+    lost.and(revoked.told)
 }
 
 /// Gives partitions up, in the order that the [module](self) tells. Readers have `patience` to end.

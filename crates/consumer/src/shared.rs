@@ -14,7 +14,7 @@ use crate::Error;
 use crate::auto_commit::AutoCommit;
 use crate::background::BackgroundErrors;
 use crate::listener::AnyListener;
-use crate::marks::Marks;
+use crate::marks::{Marks, Piece};
 use crate::partition_stream::Channels;
 use crate::subscription::Subscription;
 use crate::topic_pattern::AskForTopics;
@@ -238,6 +238,21 @@ impl Shared {
     pub(crate) fn change_course(&self, partition: &TopicPartition) {
         {
             let mut state = self.state();
+            state.marks.forget(partition);
+            state.courses += 1;
+        }
+        self.channels.discard(partition);
+    }
+
+    /// Has the partition read again from `offset`, unless the application has sought elsewhere since the piece was handed
+    /// out.
+    pub(crate) fn go_back(&self, partition: &TopicPartition, piece: &Piece, offset: i64) {
+        {
+            let mut state = self.state();
+            let is_on_course = state.marks.is_on_course(partition, piece);
+            if !is_on_course || self.fetcher.seek(partition, StartAt::Offset(offset)).is_err() {
+                return;
+            }
             state.marks.forget(partition);
             state.courses += 1;
         }

@@ -138,11 +138,15 @@ impl RecordStream<'_> {
     fn next_taken_in(&mut self) -> Option<Result<ConsumerRecord, Error>> {
         loop {
             self.drop_unwanted();
+            let shared = Arc::clone(&self.shared);
+            let mut state = shared.state();
+            if state.courses != self.courses {
+                continue;
+            }
             match self.records.next() {
                 Some(Ok(mut record)) => {
                     let (start, end) = (record.offset(), record.offset().saturating_add(1));
-                    let marks = &mut self.shared.state().marks;
-                    record.piece = Some(marks.hand_out(&record.partition, start, end, record.leader_epoch));
+                    record.piece = Some(state.marks.hand_out(&record.partition, start, end, record.leader_epoch));
                     return Some(Ok(record));
                 }
                 Some(Err(corrupt)) => {
@@ -155,9 +159,12 @@ impl RecordStream<'_> {
                     if let Some(batch) = self.batch.take() {
                         // Compaction may have left a gap at its end.
                         let (end, leader_epoch) = (batch.next_offset(), batch.leader_epoch());
-                        self.shared.state().marks.pass_over(batch.topic_partition(), end, leader_epoch);
+                        state.marks.pass_over(batch.topic_partition(), end, leader_epoch);
                     }
                     let batch = self.batches.pop_front()?;
+                    // Its iterator will have ended before the first of its records is yielded: that is not to count.
+                    state.marks.track(batch.topic_partition(), batch.start_offset());
+                    drop(state);
                     self.take_in(batch);
                 }
             }
@@ -165,8 +172,6 @@ impl RecordStream<'_> {
     }
 
     fn take_in(&mut self, batch: Batch) {
-        // Its iterator will have ended before the first of its records is yielded: that is not to count.
-        self.shared.state().marks.track(batch.topic_partition(), batch.start_offset());
         let records = batch.records().map(|record| {
             Ok(ConsumerRecord {
                 partition: batch.topic_partition().clone(),

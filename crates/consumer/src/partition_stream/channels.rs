@@ -154,11 +154,18 @@ impl Channels {
         let partition = batch.topic_partition().clone();
         let Some(channel) = self.get(&partition) else { return Some(batch) };
         let mut state = channel.state();
-        if state.has_ended || !shared.fetcher.is_current(&batch) {
+        if state.has_ended {
             return None;
         }
-        let (start, end) = (batch.start_offset(), batch.next_offset());
-        let piece = shared.state().marks.hand_out(&partition, start, end, batch.leader_epoch());
+        let piece = {
+            // Under one lock, so that no seek comes in between: its forgetting would be forgotten.
+            let mut consumer = shared.state();
+            if !shared.fetcher.is_current(&batch) {
+                return None;
+            }
+            let (start, end) = (batch.start_offset(), batch.next_offset());
+            consumer.marks.hand_out(&partition, start, end, batch.leader_epoch())
+        };
         if !state.is_dropped {
             state.queued_bytes += batch.size_bytes();
             state.queue.push_back(Ok(Queued { batch, piece }));

@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ottla_cluster::Backoff;
-use ottla_fetcher::{Batch, Batches, Completed, StartAt};
+use ottla_fetcher::{Batch, Batches, Completed};
 use ottla_wire::TopicPartition;
 use tokio::time::Instant;
 
@@ -98,7 +98,7 @@ impl PartitionStreams {
             tokio::select! {
                 biased; // room first: a partition that is paused for nothing is slow for nothing
                 () = shared.channels.changed() => shared.channels.resume_those_with_room(&shared),
-                () = sleep_until(late_at.filter(|late_at| *late_at > Instant::now())) => {}
+                () = sleep_until(self.look_at(late_at)) => {}
                 polled = self.consumer.poll(LONGEST_WAIT) => match polled {
                     Ok(batches) => {
                         // Within one poll partitions are assigned and their first records come.
@@ -144,6 +144,14 @@ impl PartitionStreams {
         let shared = self.consumer.shared();
         let since = shared.group.as_ref().and_then(|_| shared.channels.oldest())?;
         since.checked_add(shared.timeouts.max_poll_interval)
+    }
+
+    /// When to look for late readers: whoever takes a batch from now on is late no earlier than a whole interval from now.
+    fn look_at(&self, late_at: Option<Instant>) -> Option<Instant> {
+        let now = Instant::now();
+        let shared = self.consumer.shared();
+        let earliest = shared.group.as_ref().and_then(|_| now.checked_add(shared.timeouts.max_poll_interval));
+        late_at.filter(|late_at| *late_at > now).or(earliest)
     }
 
     /// Gives each batch to its partition's stream.
@@ -218,11 +226,7 @@ impl PartitionStream {
             // It is to be read again from there, as after a poll; what is queued comes after it.
             self.corrupt = self.corrupt.saturating_add(1);
             self.not_before = Some(Instant::now() + self.backoff.next_delay(self.corrupt));
-            // Unless the application has sought past it already.
-            let is_on_course = self.shared.state().marks.is_on_course(partition, &piece);
-            if is_on_course && self.shared.fetcher.seek(partition, StartAt::Offset(offset)).is_ok() {
-                self.shared.change_course(partition);
-            }
+            self.shared.go_back(partition, &piece, offset);
         } else {
             self.corrupt = 0;
             self.shared.state().marks.done(partition, &piece);

@@ -417,3 +417,32 @@ fn readers_that_commit_and_readers_that_fall_behind_do_not_block_one_another() {
     runtime.shutdown_background();
     read.expect("nobody is blocked");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_stuck_is_found_out_also_where_nothing_else_comes() {
+    let setup = Setup::start(1, 1).await;
+    setup.append(0, 1).await;
+    let interval = Duration::from_secs(30);
+    let mut streams = Streams::start(setup.member().max_poll_interval(interval));
+    let mut stream = streams.open(1).await.pop().unwrap();
+    next(&mut stream).await;
+    let began = Instant::now();
+    eventually(async || stream.has_ended()).await;
+    assert!(began.elapsed() <= interval + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(matches!(streams.handle.next_error().await.unwrap().error, Error::MembershipLost { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_assigned_at_another_offset_comes_from_there() {
+    let setup = setup(1).await;
+    let consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let handle = consumer.handle();
+    let mut streams = consumer.into_partition_streams();
+    let mut stream = streams.next().await.unwrap();
+    let driver = tokio::spawn(async move { streams.next().await.map(|_| ()) });
+    assert_eq!(next(&mut stream).await.start_offset(), 0);
+    handle.assign_at([(partition(0), ottla_consumer::StartAt::Offset(25))]).unwrap();
+    assert_eq!(next(&mut stream).await.start_offset(), 25);
+    driver.abort();
+}
