@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use ottla_connection::BoxedStream;
+use ottla_connection::{BoxedStream, watch};
 use ottla_wire::{Frame, NodeId, frame_length};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::api::{AnyRequest, Context, read_request};

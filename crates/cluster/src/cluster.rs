@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers, TcpConnector};
+use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers, TcpConnector, watch};
 use ottla_wire::{ErrorCode, NodeId, Request, TopicPartition};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::{Command, Driver, LONGEST_TIMEOUT, Shared};

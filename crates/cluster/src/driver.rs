@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ottla_connection::{ConnectionConfig, Connector};
+use ottla_connection::{ConnectionConfig, Connector, watch};
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 use ottla_wire::{ErrorCode, NodeId};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::bootstrap::ask_bootstrap_servers;
 use crate::metadata::merge::{Merged, forget_topics, merge};

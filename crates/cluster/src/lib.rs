@@ -24,4 +24,4 @@ pub use cluster::{Cluster, ConnectionRole, Destination, KeptTopics};
 pub use config::{ClusterConfig, MetadataRecoveryStrategy};
 pub use error::{BootstrapFailure, Error};
 pub use metadata::{Broker, Leader, Metadata, PartitionMetadata, TopicMetadata, Topics};
-pub use ottla_connection::{Address, Connection, Connector};
+pub use ottla_connection::{Address, Connection, Connector, watch};

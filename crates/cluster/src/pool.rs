@@ -10,10 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers};
+use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers, watch};
 use ottla_wire::NodeId;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::reachability::{Candidate, Reachability};
@@ -94,7 +93,7 @@ impl Pool {
                 // The task has gone with its runtime.
                 return Err(Error::Closed);
             };
-            match &*outcome {
+            match &outcome {
                 Some(Ok(connection)) => return Ok(connection.clone()),
                 Some(Err(source)) => {
                     return Err(Error::Connection { attempted: CONNECT, node, source: source.clone() });

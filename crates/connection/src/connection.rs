@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::{BrokerVersions, Reader, Request, ResponseHeader, decode_response, encode_request};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::{Command, Driver, Failure, Io, IoEvent, LoadGuard, PendingRequest, now};
 use crate::handshake::{Handshake, Step};
 use crate::in_flight::LONGEST_TIMEOUT;
 use crate::incoming::{Arrival, Incoming};
-use crate::{Address, CloseCause, ConnectionConfig, Connector, Error, HandshakeError};
+use crate::{Address, CloseCause, ConnectionConfig, Connector, Error, HandshakeError, watch};
 
 /// A connection to one broker. Cloning it gives another handle to the same one.
 ///
@@ -199,7 +199,7 @@ impl Connection {
     /// Waiting changes nothing.
     pub async fn closed(&self) -> CloseCause {
         let mut closed = self.shared.closed.clone();
-        let cause = closed.wait_for(Option::is_some).await.ok().and_then(|cause| cause.clone());
+        let cause = closed.wait_for(Option::is_some).await.ok().flatten();
         cause.unwrap_or(CloseCause::RuntimeEnded)
     }
 

@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla_wire::{ApiKey, Frame};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use crate::in_flight::{Answer, InFlight, LONGEST_TIMEOUT, Overdue};
 use crate::incoming::{Arrival, Incoming};
 use crate::outgoing::Outgoing;
-use crate::{Address, BoxedStream, CloseCause};
+use crate::{Address, BoxedStream, CloseCause, watch};
 
 /// What a handle sends to the driver.
 #[derive(Debug)]

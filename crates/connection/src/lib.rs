@@ -20,6 +20,7 @@ mod incoming;
 mod outgoing;
 mod response_buffers;
 mod transport;
+pub mod watch;
 
 pub use address::{Address, InvalidAddress};
 pub use config::ConnectionConfig;

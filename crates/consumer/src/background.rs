@@ -34,6 +34,8 @@ pub(crate) struct BackgroundErrors {
 struct State {
     errors: VecDeque<Error>,
     dropped: u64,
+    /// Nothing more will fail.
+    has_ended: bool,
 }
 
 impl BackgroundErrors {
@@ -46,7 +48,7 @@ impl BackgroundErrors {
         }
         state.errors.push_back(error);
         drop(state);
-        self.is_news.notify_one();
+        self.is_news.notify_waiters();
     }
 
     /// The oldest, if there is one.
@@ -56,16 +58,26 @@ impl BackgroundErrors {
         Some(BackgroundError { error, dropped: std::mem::take(&mut state.dropped) })
     }
 
-    /// The oldest, as soon as there is one.
-    pub(crate) async fn next(&self) -> BackgroundError {
+    /// The oldest, as soon as there is one; `None` when there will be none any more.
+    pub(crate) async fn next(&self) -> Option<BackgroundError> {
         loop {
+            let is_news = self.is_news.notified();
+            tokio::pin!(is_news);
+            is_news.as_mut().enable();
             if let Some(error) = self.take() {
-                // Another that waits may have been passed by: `notify_one` keeps only one permit.
-                self.is_news.notify_one();
-                return error;
+                return Some(error);
             }
-            self.is_news.notified().await;
+            if self.state().has_ended {
+                return None;
+            }
+            is_news.await;
         }
+    }
+
+    /// The consumer is gone.
+    pub(crate) fn end(&self) {
+        self.state().has_ended = true;
+        self.is_news.notify_waiters();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,7 +109,13 @@ mod tests {
     async fn whoever_waits_is_told() {
         let errors = BackgroundErrors::default();
         let (told, ()) = tokio::join!(errors.next(), async { errors.push(error(1)) });
-        assert_eq!(told.error.to_string(), error(1).to_string());
+        assert_eq!(told.unwrap().error.to_string(), error(1).to_string());
         assert!(errors.take().is_none());
+        errors.push(error(2));
+        errors.end();
+        assert!(errors.next().await.is_some(), "what failed before the end is told");
+        assert!(errors.next().await.is_none());
+        let (none, ()) = tokio::join!(errors.next(), async { errors.end() });
+        assert!(none.is_none());
     }
 }

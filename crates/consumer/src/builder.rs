@@ -104,7 +104,7 @@ impl ConsumerBuilder {
 
     /// `partition.drain.timeout.ms`, Ottla's own: how long the readers of [partition
     /// streams](Consumer::into_partition_streams) have to end when their partitions are revoked. Default 30 s. The other
-    /// members wait meanwhile.
+    /// members wait meanwhile, and so do the partitions that stay.
     pub fn partition_drain_timeout(mut self, timeout: Duration) -> Self {
         self.partition_drain_timeout = timeout;
         self

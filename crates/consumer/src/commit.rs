@@ -122,8 +122,9 @@ impl ConsumerHandle {
 
     /// Says that a record of a [stream](crate::Consumer::stream) is done with. In any order: what may be committed of its
     /// partition ends before the first record that is not marked. False if the mark does not count: the partition was
-    /// sought or given up since, or the record was marked before.
+    /// sought or given up since it was yielded, or the record was marked before.
     pub fn mark_processed(&self, record: &ConsumerRecord) -> bool {
-        self.shared().state().marks.done(record.topic_partition(), record.offset())
+        let piece = record.piece();
+        piece.is_some_and(|piece| self.shared().state().marks.done(record.topic_partition(), piece))
     }
 }

@@ -5,10 +5,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ottla_cluster::Metadata;
-use ottla_coordinator::{Coordinator, CoordinatorHandle, GroupEvent};
+use ottla_cluster::{Backoff, Metadata, watch};
+use ottla_coordinator::{Coordinator, CoordinatorHandle, EventOrStanding, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::rebalance::{self, Step};
@@ -24,21 +23,42 @@ use crate::{ConsumerHandle, Error};
 /// timeout to give its partitions to others. [`close`](Self::close) is the orderly way.
 #[derive(Debug)]
 pub struct Consumer {
-    handle: ConsumerHandle,
-    fetcher: Fetcher,
-    group: Option<Coordinator>,
+    pub(crate) handle: ConsumerHandle,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) group: Option<Coordinator>,
     /// What a change of the group has begun. A mutex, because a future alone would keep the consumer from being shared;
     /// it is never locked.
-    step: Mutex<Option<Pending>>,
+    pub(crate) step: Mutex<Option<Pending>>,
     /// A lookup of committed offsets.
     lookup: Mutex<Option<Pending>>,
+    /// When the next may begin, after so many have failed in a row.
+    lookup_backoff: LookupBackoff,
     is_unsubscribing: bool,
     /// For a subscription by pattern.
     metadata: watch::Receiver<Arc<Metadata>>,
+    _end: EndOnDrop,
+}
+
+/// A lookup of committed offsets that is refused is tried again after a while.
+#[derive(Debug)]
+struct LookupBackoff {
+    backoff: Backoff,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// Tells whoever waits for failures that there will be none any more.
+#[derive(Debug)]
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.errors.end();
+    }
 }
 
 /// A future that outlives the poll which began it.
-struct Pending(Step);
+pub(crate) struct Pending(Step);
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -49,9 +69,11 @@ impl std::fmt::Debug for Pending {
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, fetcher: Fetcher, group: Option<Coordinator>) -> Self {
         let metadata = shared.cluster.metadata_changes();
-        let handle = ConsumerHandle::new(shared);
+        let lookup_backoff = LookupBackoff { backoff: shared.cluster.backoff(), failures: 0, not_before: None };
+        let (handle, end) = (ConsumerHandle::new(Arc::clone(&shared)), EndOnDrop(shared));
         let (step, lookup) = (Mutex::new(None), Mutex::new(None));
-        Self { handle, fetcher, group, step, lookup, is_unsubscribing: false, metadata }
+        let is_unsubscribing = false;
+        Self { handle, fetcher, group, step, lookup, lookup_backoff, is_unsubscribing, metadata, _end: end }
     }
 
     /// Batches that have come: at once if there are some, else as soon as there are; none when `timeout` is over.
@@ -82,10 +104,12 @@ impl Consumer {
     /// running goes on there.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Batches, Error> {
         self.fetcher.settle();
-        self.handle.shared().state().marks.release_done();
-        let group = self.handle.shared().group.clone();
-        let _in_poll = group.as_ref().map(InPoll::begin);
+        self.shared().state().marks.release_done();
         self.next_batches(timeout).await
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.handle.shared()
     }
 
     /// A handle for other tasks.
@@ -106,83 +130,35 @@ impl Consumer {
     pub async fn unsubscribe(&mut self) -> Result<(), Error> {
         self.fetcher.settle();
         self.is_unsubscribing = true;
+        let mut first = Ok(());
         loop {
-            self.begin_step()?;
-            let Some(step) = pending(&mut self.step) else { return Ok(()) };
-            let ended = step.await;
-            *slot(&mut self.step) = None;
-            ended?;
-        }
-    }
-
-    /// As [`close_within`](Self::close_within) 30 seconds.
-    pub async fn close(self) -> Result<(), Error> {
-        self.close_within(Duration::from_secs(30)).await
-    }
-
-    /// Finishes what a rebalance has begun, commits (where commits are automatic) what the application has come back from,
-    /// tells the listener that the partitions are revoked, leaves the group, and ends the consumer's tasks. All that
-    /// within `timeout`, whatever the brokers do. What was handed out stays valid.
-    ///
-    /// What was handed out last counts as come back from as far as its batches' iterators have ended: whoever leaves a
-    /// loop early finds the rest again.
-    ///
-    /// # Errors
-    ///
-    /// The first thing that went wrong; the consumer is closed all the same. [`Error::CloseTimedOut`] where the time was
-    /// not enough.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future is dropping the consumer: what has been sent takes its course, the rest is not sent.
-    pub async fn close_within(mut self, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
-        let timed_out = |_| Err(Error::CloseTimedOut { timeout });
-        let wound_up = tokio::time::timeout_at(deadline, self.wind_up()).await.unwrap_or_else(timed_out);
-        let Self { fetcher, group, handle, .. } = self;
-        let left = match group {
-            Some(group) => {
-                let left = group.close(Some("the consumer is being closed"), deadline - Instant::now()).await;
-                left.map_err(Error::from)
+            if let Some(step) = pending(&mut self.step) {
+                let ended = step.await;
+                *slot(&mut self.step) = None;
+                first = first.and(ended);
+            } else if std::mem::take(&mut self.is_unsubscribing) {
+                self.begin_unsubscribing();
+            } else {
+                return first;
             }
-            None => Ok(()),
-        };
-        handle.shared().channels.end_all();
-        let fetched = tokio::time::timeout_at(deadline.max(Instant::now() + FETCHER_END), fetcher.close()).await;
-        wound_up.and(left).and(fetched.map_err(|_| Error::CloseTimedOut { timeout }))
+        }
     }
 
     /// Where tasks on behalf of this consumer run.
     pub(crate) fn runtime(&self) -> Result<tokio::runtime::Handle, Error> {
-        Ok(self.handle.shared().cluster.runtime()?)
-    }
-
-    async fn wind_up(&mut self) -> Result<(), Error> {
-        let mut first = Ok(());
-        if let Some(step) = pending(&mut self.step) {
-            first = step.await;
-            *slot(&mut self.step) = None;
-        }
-        let shared = Arc::clone(self.handle.shared());
-        let mut is_lost = false;
-        while let Some(event) = shared.group.as_ref().and_then(CoordinatorHandle::next_event) {
-            is_lost |= matches!(event, GroupEvent::Lost { .. });
-        }
-        if is_lost {
-            return first.and(rebalance::lose(shared).await);
-        }
-        let assignment = shared.fetcher.assignment();
-        let revoked = rebalance::revoke(&shared, assignment).await;
-        first.and(revoked.commit).and(revoked.told)
+        Ok(self.shared().cluster.runtime()?)
     }
 
     /// Goes on with whatever the group wants, until there are batches or the time is up.
     pub(crate) async fn next_batches(&mut self, timeout: Duration) -> Result<Batches, Error> {
-        let shared = Arc::clone(self.handle.shared());
+        let shared = Arc::clone(self.shared());
         let mut deadline: Option<Instant> = None;
+        let mut in_poll = None;
         loop {
             self.begin_step()?;
             if let Some(step) = pending(&mut self.step) {
+                // A step that does not end keeps nobody in the group: a listener may hang.
+                in_poll = None;
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + timeout.min(LONGEST_WAIT));
                 tokio::select! {
                     biased; // a step that can end does so even where there is no time at all
@@ -198,51 +174,64 @@ impl Consumer {
                     }
                 }
             }
-            self.begin_lookup(&shared);
+            // A sign of life, again from time to time: a poll whose future is kept and not driven is late in the end.
+            in_poll = match in_poll.take() {
+                Some(in_poll) => Some(InPoll::go_on(in_poll)),
+                None => shared.group.as_ref().map(InPoll::begin),
+            };
             let now = Instant::now();
+            let alive_at = in_poll.is_some().then(|| now + shared.timeouts.max_poll_interval / 2);
+            let lookup_at = self.begin_lookup(now);
             shared.commit_if_due(now.into_std());
             let deadline = *deadline.get_or_insert_with(|| now + timeout.min(LONGEST_WAIT));
-            let commit_at = shared.state().auto_commit.next_deadline();
-            let ask_at = shared.ask_for_topics(now.into_std());
+            let commit_at = shared.state().auto_commit.next_deadline().map(Instant::from_std);
+            let ask_at = shared.ask_for_topics(now.into_std()).map(Instant::from_std);
             tokio::select! {
                 biased; // a rebalance goes before records, and records before the end of the wait
                 () = group_event(shared.group.as_ref()) => {}
                 Some(ended) = or_never(pending(&mut self.lookup)) => {
                     *slot(&mut self.lookup) = None;
-                    tell_lookup(&shared, ended)?;
+                    self.end_lookup(ended)?;
                 }
+                () = shared.woken.notified() => {}
                 Ok(()) = self.metadata.changed(), if ask_at.is_some() => shared.matched(),
                 batches = self.fetcher.poll(deadline - now) => return Ok(batches?),
                 () = sleep_until(commit_at) => {}
                 () = sleep_until(ask_at) => {}
+                () = sleep_until(lookup_at) => {}
+                () = sleep_until(alive_at) => {}
             }
         }
     }
 
     /// Begins the next step that the group, or the application, asks for, unless one is under way.
     fn begin_step(&mut self) -> Result<(), Error> {
-        let shared = Arc::clone(self.handle.shared());
+        let shared = Arc::clone(self.shared());
         if slot(&mut self.step).is_some() {
             return Ok(());
         }
         if std::mem::take(&mut self.is_unsubscribing) {
-            self.begin(rebalance::unsubscribe(shared));
+            self.begin_unsubscribing();
             return Ok(());
         }
         let Some(group) = shared.group.clone() else { return Ok(()) };
-        match group.next_event() {
-            Some(GroupEvent::RebalanceNeeded { reason }) => {
+        let event = match group.next_event_or_standing() {
+            EventOrStanding::Event(event) => event,
+            standing => return self.stand(shared, group, &standing),
+        };
+        match event {
+            GroupEvent::RebalanceNeeded { reason } => {
                 tracing::debug!(%reason, "rebalancing");
                 self.begin(rebalance::rejoin(shared, group));
             }
-            Some(GroupEvent::Assigned(assigned)) => {
+            GroupEvent::Assigned(assigned) => {
                 self.begin(rebalance::take_over(shared, group, Arc::new(assigned)));
             }
-            Some(GroupEvent::Lost { reason }) => {
-                tracing::warn!(%reason, "the membership in the group was lost");
+            GroupEvent::Lost { reason } => {
+                shared.errors.push(Error::MembershipLost { reason });
                 self.begin(rebalance::lose(shared));
             }
-            Some(GroupEvent::Failed(error)) => {
+            GroupEvent::Failed(error) => {
                 let error = Error::from(error);
                 if error.is_fatal() {
                     shared.state().fatal = Some(error.clone());
@@ -250,42 +239,81 @@ impl Consumer {
                 }
                 return Err(error);
             }
-            Some(_) => {}
-            None => {
-                if let Some(error) = shared.state().fatal.clone() {
-                    return Err(error);
-                }
-                let is_member = group.is_joining() || group.membership().is_some();
-                if !is_member && shared.state().subscription.topics().is_some() {
-                    self.begin(rebalance::rejoin(shared, group));
-                }
-            }
+            _ => {}
         }
         Ok(())
     }
 
+    /// Nothing has happened: whoever is no member, and wants to be one, joins.
+    fn stand(
+        &mut self,
+        shared: Arc<Shared>,
+        group: CoordinatorHandle,
+        standing: &EventOrStanding,
+    ) -> Result<(), Error> {
+        if let Some(error) = shared.state().fatal.clone() {
+            return Err(error);
+        }
+        if matches!(standing, EventOrStanding::NotMember) && shared.state().subscription.topics().is_some() {
+            self.begin(rebalance::rejoin(shared, group));
+        }
+        Ok(())
+    }
+
+    fn begin_unsubscribing(&mut self) {
+        let (shared, is_lost) = (Arc::clone(self.shared()), self.take_loss());
+        self.begin(rebalance::unsubscribe(shared, is_lost));
+    }
+
+    /// Whether the membership was lost, which nothing has been done about yet. What else has happened is of no
+    /// consequence to one who leaves.
+    pub(crate) fn take_loss(&self) -> bool {
+        let mut is_lost = false;
+        while let Some(event) = self.shared().group.as_ref().and_then(CoordinatorHandle::next_event) {
+            if let GroupEvent::Lost { reason } = event {
+                self.shared().errors.push(Error::MembershipLost { reason });
+                is_lost = true;
+            }
+        }
+        is_lost
+    }
+
     fn begin(&mut self, step: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        // The application is here. How long the step may take is counted from now on.
+        if let Some(group) = &self.shared().group {
+            group.poll_begins();
+        }
         *slot(&mut self.step) = Some(Pending(Box::pin(step)));
     }
 
-    /// Looks committed offsets up, where partitions wait for them.
-    fn begin_lookup(&mut self, shared: &Arc<Shared>) {
+    /// Looks committed offsets up, where partitions wait for them. Says when it may, if that is not now.
+    fn begin_lookup(&mut self, now: Instant) -> Option<Instant> {
+        let shared = Arc::clone(self.handle.shared());
         let lookup = slot(&mut self.lookup);
-        if lookup.is_none() && !shared.fetcher.awaiting().is_empty() {
-            let shared = Arc::clone(shared);
+        if lookup.is_some() || shared.fetcher.awaiting().is_empty() {
+            return None;
+        }
+        let not_before = self.lookup_backoff.not_before.filter(|not_before| *not_before > now);
+        if not_before.is_none() {
             *lookup = Some(Pending(Box::pin(async move { shared.start_at_committed().await })));
         }
+        not_before
     }
-}
 
-/// What may come right by itself is tried again by the next lookup.
-fn tell_lookup(shared: &Shared, ended: Result<(), Error>) -> Result<(), Error> {
-    match ended {
-        Err(error) if error.is_retriable() => {
-            shared.errors.push(error);
-            Ok(())
+    /// What may come right by itself is told beside polls.
+    fn end_lookup(&mut self, ended: Result<(), Error>) -> Result<(), Error> {
+        let LookupBackoff { backoff, failures, not_before } = &mut self.lookup_backoff;
+        let Err(error) = ended else {
+            (*failures, *not_before) = (0, None);
+            return Ok(());
+        };
+        *failures = failures.saturating_add(1);
+        *not_before = Some(Instant::now() + backoff.next_delay(*failures));
+        if error.is_retriable() {
+            self.shared().errors.push(error);
+            return Ok(());
         }
-        ended => ended,
+        Err(error)
     }
 }
 
@@ -297,13 +325,18 @@ impl Deref for Consumer {
     }
 }
 
-/// While it lives the application is not late. Dropped with the poll, however that ends.
+/// Shows that the application polls. Dropped with the poll, however that ends.
 struct InPoll<'g>(&'g CoordinatorHandle);
 
 impl<'g> InPoll<'g> {
     fn begin(group: &'g CoordinatorHandle) -> Self {
         group.poll_begins();
         Self(group)
+    }
+
+    fn go_on(self) -> Self {
+        self.0.poll_begins();
+        self
     }
 }
 
@@ -313,12 +346,12 @@ impl Drop for InPoll<'_> {
     }
 }
 
-fn slot(pending: &mut Mutex<Option<Pending>>) -> &mut Option<Pending> {
+pub(crate) fn slot(pending: &mut Mutex<Option<Pending>>) -> &mut Option<Pending> {
     pending.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is pending, to be polled in place.
-fn pending(of: &mut Mutex<Option<Pending>>) -> Option<&mut Step> {
+pub(crate) fn pending(of: &mut Mutex<Option<Pending>>) -> Option<&mut Step> {
     slot(of).as_mut().map(|pending| &mut pending.0)
 }
 
@@ -336,14 +369,12 @@ async fn group_event(group: Option<&CoordinatorHandle>) {
     }
 }
 
-async fn sleep_until(deadline: Option<std::time::Instant>) {
+pub(crate) async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }
 
 /// Longer than any program runs, and short enough to be added to any clock.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_hours(30 * 365 * 24);
-/// How long the fetcher's tasks have to end, which need no broker for it.
-const FETCHER_END: Duration = Duration::from_secs(1);

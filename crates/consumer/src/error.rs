@@ -38,6 +38,13 @@ pub enum Error {
     /// The group refused, or could not be asked.
     #[error(transparent)]
     Group(ottla_coordinator::Error),
+    /// The membership in the group was lost; the consumer joins again by itself. Told by
+    /// [`next_error`](crate::ConsumerHandle::next_error), beside the listener's `on_lost`.
+    #[error("the membership in the group was lost: {reason}")]
+    MembershipLost {
+        /// Why.
+        reason: ottla_coordinator::LostReason,
+    },
     /// A record of a stream cannot be read. The stream goes on when the partition is sought past it.
     #[error(transparent)]
     Corrupt(#[from] CorruptRecord),
@@ -119,6 +126,7 @@ impl Error {
             Self::Fetch(error) => error.is_retriable(),
             Self::Cluster(error) => error.is_retriable(),
             Self::Group(error) => error.is_retriable(),
+            Self::MembershipLost { .. } => true,
             Self::UnknownSetting { .. }
             | Self::Config(_)
             | Self::UnreadableSetting { .. }

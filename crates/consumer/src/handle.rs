@@ -49,6 +49,7 @@ impl ConsumerHandle {
         }
         self.shared.state().subscription.subscribe(Subscription::Topics(topics.clone()))?;
         group.subscribe(topics);
+        self.shared.woken.notify_one();
         Ok(())
     }
 
@@ -74,6 +75,7 @@ impl ConsumerHandle {
         state.ask_for_topics.restart();
         drop(state);
         self.shared.matched();
+        self.shared.woken.notify_one();
         Ok(())
     }
 
@@ -83,7 +85,8 @@ impl ConsumerHandle {
     }
 
     /// Whether the group is waiting for this consumer to come back and [`poll`](crate::Consumer::poll): a rebalance has
-    /// begun. Whoever takes long over what was handed out can stop early.
+    /// begun. Whoever takes long over what was handed out can stop early; where that is in the middle of a batch, it has to
+    /// [seek](Self::seek) to its [position](Self::position_now) first, as the next poll counts all of it as done.
     pub fn rebalance_pending(&self) -> bool {
         self.shared.group.as_ref().is_some_and(CoordinatorHandle::is_rebalance_pending)
     }
@@ -109,13 +112,14 @@ impl ConsumerHandle {
         self.shared.state().assigned.clone()
     }
 
-    /// The next failure of something that the consumer tries again by itself, as soon as there is one. At most 64 are
-    /// kept; when nobody reads, the oldest go, and are counted.
+    /// The next failure of something that the consumer tries again by itself, as soon as there is one, and each loss of the
+    /// membership; `None` when the consumer is closed or dropped and all have been told. At most 64 are kept; when
+    /// nobody reads, the oldest go, and are counted.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses no failure.
-    pub async fn next_error(&self) -> BackgroundError {
+    pub async fn next_error(&self) -> Option<BackgroundError> {
         self.shared.errors.next().await
     }
 
@@ -157,10 +161,17 @@ impl ConsumerHandle {
 
     fn assign_all(&self, partitions: impl IntoIterator<Item = (TopicPartition, Option<StartAt>)>) -> Result<(), Error> {
         let partitions: BTreeMap<_, _> = partitions.into_iter().collect();
-        self.shared.state().subscription.assign(partitions.is_empty())?;
-        let keep = partitions.iter().filter(|(_, start)| start.is_none()).map(|(name, _)| name.clone()).collect();
+        self.shared.state().subscription.check_assign()?;
+        // What is about to be given up was come back from up to here.
+        self.shared.commit_in_background();
+        let assigned: BTreeSet<_> = partitions.keys().cloned().collect();
+        let on_course = partitions.iter().filter(|(_, start)| start.is_none()).map(|(name, _)| name.clone()).collect();
         self.fetcher().assign(partitions)?;
-        self.shared.keep_only(&keep);
+        self.shared.state().subscription.assigned(assigned.is_empty());
+        self.shared.keep_only(&assigned, &on_course);
+        assigned.difference(&on_course).for_each(|partition| self.shared.channels.discard(partition));
+        self.shared.channels.tell_change();
+        self.shared.woken.notify_one();
         Ok(())
     }
 
@@ -202,6 +213,7 @@ impl ConsumerHandle {
         self.check_start(Some(start))?;
         self.fetcher().seek(partition, start)?;
         self.shared.change_course(partition);
+        self.shared.woken.notify_one();
         Ok(())
     }
 
@@ -209,8 +221,13 @@ impl ConsumerHandle {
     /// [`resume`](Self::resume), unless the other partitions need its memory: then it is fetched again after that.
     pub fn pause<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {
         for partition in partitions {
-            self.fetcher().pause([partition])?;
+            // First, so that nobody goes on with it in between.
             self.shared.state().paused.insert(partition.clone());
+            let paused = self.fetcher().pause([partition]);
+            if paused.is_err() {
+                self.shared.state().paused.remove(partition);
+            }
+            paused?;
         }
         Ok(())
     }
@@ -262,9 +279,7 @@ impl ConsumerHandle {
     /// come back from when its iterator has returned `None`, or when the next poll begins; what a stream handed out, when it
     /// and all before it was [marked](Self::mark_processed).
     pub fn completed(&self, partition: &TopicPartition) -> Result<Option<i64>, Error> {
-        let completed = self.fetcher().completed(partition)?;
-        let marked = self.shared.state().marks.completed(partition);
-        Ok(marked.or(completed).map(|completed| completed.offset))
+        Ok(self.shared.completed_of(partition)?.map(|completed| completed.offset))
     }
 
     /// How many records are between the position and the end of the replicated log, as the last answer told; `None`

@@ -8,7 +8,7 @@
 //!
 //! # Reading the code
 //!
-//! [`ConsumerBuilder`], [`Consumer`], [`ConsumerHandle`]; then `rebalance`, the steps from an event of the group to the next
+//! [`ConsumerBuilder`], [`Consumer`] (and `closing`), [`ConsumerHandle`]; then `rebalance`, the steps from an event of the group to the next
 //! record. Without I/O: [`subscription`] (topics or partitions), [`topic_pattern`] (which topics match), [`marks`] (what is done with of what was handed out
 //! piece by piece), [`auto_commit`] (when, and what has moved). Ways to read beside polls: [`RecordStream`],
 //! [`PartitionStreams`], [`Consumer::run`].
@@ -17,6 +17,7 @@
 mod auto_commit;
 mod background;
 mod builder;
+mod closing;
 mod commit;
 mod consumer;
 mod error;

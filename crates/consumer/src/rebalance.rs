@@ -35,6 +35,8 @@ pub(crate) type Step = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 /// How a revocation went. Its failures do not stop it.
 #[derive(Debug)]
 pub(crate) struct Revoked {
+    /// Whether all readers ended in time.
+    pub(crate) is_drained: bool,
     /// The automatic commit.
     pub(crate) commit: Result<(), Error>,
     /// The listener, and the fetcher.
@@ -47,15 +49,19 @@ pub(crate) async fn rejoin(shared: Arc<Shared>, group: CoordinatorHandle) -> Res
     let revoked = match group.rebalance_protocol() {
         RebalanceProtocol::Eager => owned,
         RebalanceProtocol::Cooperative => {
-            let state = shared.state();
-            let topics = state.subscription.topics();
-            let is_wanted = |partition: &&TopicPartition| topics.is_some_and(|of| of.contains(&partition.topic));
-            owned.iter().filter(|partition| !is_wanted(partition)).cloned().collect()
+            // A copy: a pattern is the application's code, which is not called under the lock.
+            let subscription = shared.state().subscription.clone();
+            owned.iter().filter(|partition| !subscription.wants(&partition.topic)).cloned().collect()
         }
     };
-    let revoked = revoke(&shared, revoked).await;
+    let revoked = revoke(&shared, revoked, shared.timeouts.drain).await;
     if let Err(error) = revoked.commit {
         shared.errors.push(error);
+    }
+    // A subscription may have come while the group was being left, which forgot it.
+    let topics = shared.state().subscription.topics().cloned();
+    if let Some(topics) = topics {
+        group.subscribe(topics);
     }
     group.join(shared.fetcher.assignment().into_iter().collect());
     revoked.told
@@ -72,7 +78,7 @@ pub(crate) async fn take_over(
     let gone: BTreeSet<_> = owned.difference(&assigned.partitions).cloned().collect();
     let mut told = Ok(());
     if !gone.is_empty() {
-        let revoked = revoke(&shared, gone.clone()).await;
+        let revoked = revoke(&shared, gone.clone(), shared.timeouts.drain).await;
         if let Err(error) = revoked.commit {
             shared.errors.push(error);
         }
@@ -105,44 +111,45 @@ pub(crate) async fn lose(shared: Arc<Shared>) -> Result<(), Error> {
     told.and(give_up(&shared, &BTreeSet::new()))
 }
 
-/// Gives up all partitions, and leaves the group.
-pub(crate) async fn unsubscribe(shared: Arc<Shared>) -> Result<(), Error> {
+/// Gives up all partitions, unless they are lost already, and leaves the group.
+pub(crate) async fn unsubscribe(shared: Arc<Shared>, is_lost: bool) -> Result<(), Error> {
+    let lost = if is_lost { lose(Arc::clone(&shared)).await } else { Ok(()) };
     let assignment = shared.fetcher.assignment();
-    let revoked = revoke(&shared, assignment).await;
+    let revoked = revoke(&shared, assignment, shared.timeouts.drain).await;
     if let Err(error) = revoked.commit {
         shared.errors.push(error);
     }
-    shared.state().subscription = Subscription::None;
+    {
+        let mut state = shared.state();
+        (state.subscription, state.fatal) = (Subscription::None, None);
+    }
     if let Some(group) = &shared.group {
         group.leave("the consumer unsubscribed from all topics", LEAVE_TIMEOUT).await;
     }
-    revoked.told
+    lost.and(revoked.told)
 }
 
-/// Gives partitions up, in the order that the [module](self) tells.
-pub(crate) async fn revoke(shared: &Arc<Shared>, revoked: BTreeSet<TopicPartition>) -> Revoked {
-    shared.channels.drain(&revoked, shared.timeouts.drain).await;
+/// Gives partitions up, in the order that the [module](self) tells. Readers have `patience` to end.
+pub(crate) async fn revoke(shared: &Arc<Shared>, revoked: BTreeSet<TopicPartition>, patience: Duration) -> Revoked {
+    let is_drained = shared.channels.drain(&revoked, patience).await;
     let commit = shared.commit_moved().await;
     if revoked.is_empty() {
-        return Revoked { commit, told: Ok(()) };
+        return Revoked { is_drained, commit, told: Ok(()) };
     }
     let assignment: BTreeSet<_> = shared.fetcher.assignment().difference(&revoked).cloned().collect();
     let change = AssignmentChange { partitions: revoked, assignment: assignment.clone() };
-    let listened = if shared.state().subscription.topics().is_some() {
-        tell(shared, Method::Revoked, change).await
-    } else {
-        Ok(())
-    };
+    let is_by_group = shared.state().subscription.is_by_group();
+    let listened = if is_by_group { tell(shared, Method::Revoked, change).await } else { Ok(()) };
     if let Some(group) = &shared.group {
         group.commits_done().await;
     }
-    Revoked { commit, told: listened.and(give_up(shared, &assignment)) }
+    Revoked { is_drained, commit, told: listened.and(give_up(shared, &assignment)) }
 }
 
 /// From here on nothing of the partitions that are not kept is handed out.
 fn give_up(shared: &Shared, kept: &BTreeSet<TopicPartition>) -> Result<(), Error> {
     let assigned = shared.fetcher.assign(kept.iter().map(|partition| (partition.clone(), None)));
-    shared.keep_only(kept);
+    shared.keep_only(kept, kept);
     shared.channels.release_all_but(kept);
     Ok(assigned?)
 }

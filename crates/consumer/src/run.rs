@@ -101,7 +101,8 @@ async fn wind_up(
             Err(failed) => resume_panic(failed),
         }
     }
-    handlers.shutdown().await;
+    // Those that are left are aborted, and not waited for: one may be blocking its thread.
+    drop(handlers);
     outcome.and(closed)
 }
 

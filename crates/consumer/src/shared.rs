@@ -8,12 +8,13 @@ use ottla_cluster::{Cluster, Topics};
 use ottla_coordinator::{Assigned, CoordinatorHandle, OffsetAndMetadata};
 use ottla_fetcher::{Completed, FetcherHandle, StartAt};
 use ottla_wire::TopicPartition;
+use tokio::sync::Notify;
 
 use crate::Error;
 use crate::auto_commit::AutoCommit;
 use crate::background::BackgroundErrors;
 use crate::listener::AnyListener;
-use crate::marks::Marks;
+use crate::marks::{Marks, Piece};
 use crate::partition_stream::Channels;
 use crate::subscription::Subscription;
 use crate::topic_pattern::AskForTopics;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) timeouts: Timeouts,
     pub(crate) errors: BackgroundErrors,
     pub(crate) channels: Channels,
+    /// Wakes the poll that waits: there is something for it to do that no event tells.
+    pub(crate) woken: Notify,
     state: Mutex<State>,
 }
 
@@ -81,7 +84,17 @@ impl Shared {
             courses: 0,
         };
         let (errors, channels) = (BackgroundErrors::default(), Channels::default());
-        Self { cluster, fetcher, group, listener, timeouts, errors, channels, state: Mutex::new(state) }
+        Self {
+            cluster,
+            fetcher,
+            group,
+            listener,
+            timeouts,
+            errors,
+            channels,
+            woken: Notify::new(),
+            state: Mutex::new(state),
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -117,14 +130,22 @@ impl Shared {
 
     /// What may be committed of every assigned partition.
     pub(crate) fn completed(&self) -> BTreeMap<TopicPartition, Completed> {
-        let mut completed = self.fetcher.all_completed();
+        // Under the lock, so that no partition's marks go while the fetcher is asked: it is further than they are.
         let state = self.state();
+        let mut completed = self.fetcher.all_completed();
         for (partition, completed) in &mut completed {
             if let Some(marked) = state.marks.completed(partition) {
                 *completed = marked;
             }
         }
         completed
+    }
+
+    /// The same of one partition; `None` while its start is looked up.
+    pub(crate) fn completed_of(&self, partition: &TopicPartition) -> Result<Option<Completed>, Error> {
+        let state = self.state();
+        let completed = self.fetcher.completed(partition)?;
+        Ok(state.marks.completed(partition).or(completed))
     }
 
     /// The part of it that has moved since it was last committed.
@@ -135,16 +156,20 @@ impl Shared {
 
     /// Commits what is due, in the background.
     pub(crate) fn commit_if_due(self: &Arc<Self>, now: Instant) {
+        if self.state().auto_commit.take_due(now) {
+            self.commit_in_background();
+        }
+    }
+
+    /// Commits what has moved, where commits are automatic, without waiting for it.
+    pub(crate) fn commit_in_background(self: &Arc<Self>) {
         let Some(group) = &self.group else { return };
-        if !self.state().auto_commit.take_due(now) || !self.may_commit(group) {
+        if !self.state().auto_commit.is_on() || !self.may_commit(group) {
             return;
         }
         let moved = self.moved();
-        if moved.is_empty() {
-            return;
-        }
-        // Without a runtime there is no poll, and nothing is due.
-        let Ok(runtime) = self.cluster.runtime() else { return };
+        // Without a runtime nothing has been read.
+        let (false, Ok(runtime)) = (moved.is_empty(), self.cluster.runtime()) else { return };
         self.state().auto_commit.begun();
         let commit = group.commit(to_commit(&moved));
         let shared = Arc::clone(self);
@@ -177,12 +202,14 @@ impl Shared {
 
     /// Whether a commit has a chance: a member's only while it is one.
     fn may_commit(&self, group: &CoordinatorHandle) -> bool {
-        self.state().subscription.topics().is_none() || group.membership().is_some()
+        !self.state().subscription.is_by_group() || group.membership().is_some()
     }
 
     fn committed(&self, offsets: &BTreeMap<TopicPartition, Completed>) {
-        let offsets = offsets.iter().map(|(partition, completed)| (partition, completed.offset));
-        self.state().auto_commit.committed(offsets);
+        // What is not assigned any more may be committed by others from now on.
+        let assigned = self.fetcher.assignment();
+        let offsets = offsets.iter().filter(|(partition, _)| assigned.contains(*partition));
+        self.state().auto_commit.committed(offsets.map(|(partition, completed)| (partition, completed.offset)));
     }
 
     /// Finds the committed offsets of all partitions that wait to be started at them, and starts them there; where there is none, as
@@ -209,20 +236,36 @@ impl Shared {
 
     /// What was handed out of the partition no longer counts: it is read from elsewhere.
     pub(crate) fn change_course(&self, partition: &TopicPartition) {
-        let mut state = self.state();
-        state.marks.forget(partition);
-        state.courses += 1;
+        {
+            let mut state = self.state();
+            state.marks.forget(partition);
+            state.courses += 1;
+        }
+        self.channels.discard(partition);
     }
 
-    /// Reads no other partitions than those any more.
-    pub(crate) fn keep_only(&self, keep: &BTreeSet<TopicPartition>) {
+    /// Has the partition read again from `offset`, unless the application has sought elsewhere since the piece was handed
+    /// out.
+    pub(crate) fn go_back(&self, partition: &TopicPartition, piece: &Piece, offset: i64) {
+        {
+            let mut state = self.state();
+            let is_on_course = state.marks.is_on_course(partition, piece);
+            if !is_on_course || self.fetcher.seek(partition, StartAt::Offset(offset)).is_err() {
+                return;
+            }
+            state.marks.forget(partition);
+            state.courses += 1;
+        }
+        self.channels.discard(partition);
+    }
+
+    /// Reads no other partitions than those `assigned` any more, and of those only `on_course` where it was.
+    pub(crate) fn keep_only(&self, assigned: &BTreeSet<TopicPartition>, on_course: &BTreeSet<TopicPartition>) {
         let mut state = self.state();
-        state.marks.retain(|partition| keep.contains(partition));
-        state.auto_commit.retain(|partition| keep.contains(partition));
-        state.paused.retain(|partition| keep.contains(partition));
+        state.marks.retain(|partition| on_course.contains(partition));
+        state.auto_commit.retain(|partition| on_course.contains(partition));
+        state.paused.retain(|partition| assigned.contains(partition));
         state.courses += 1;
-        drop(state);
-        self.channels.tell_change();
     }
 }
 

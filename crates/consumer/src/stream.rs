@@ -17,6 +17,7 @@ use ottla_fetcher::{Batch, Batches, CorruptRecord, OwnedRecord, StartAt, Timesta
 use ottla_wire::{LeaderEpoch, TopicPartition};
 
 use crate::consumer::LONGEST_WAIT;
+use crate::marks::Piece;
 use crate::shared::Shared;
 use crate::{Consumer, Error};
 
@@ -27,9 +28,15 @@ pub struct ConsumerRecord {
     leader_epoch: Option<LeaderEpoch>,
     timestamp_type: TimestampType,
     record: OwnedRecord,
+    piece: Option<Piece>,
 }
 
 impl ConsumerRecord {
+    /// What it is to be marked as, once it has been yielded and where marks count.
+    pub(crate) fn piece(&self) -> Option<&Piece> {
+        self.piece.as_ref()
+    }
+
     /// The partition that it was read from.
     pub fn topic_partition(&self) -> &TopicPartition {
         &self.partition
@@ -131,23 +138,33 @@ impl RecordStream<'_> {
     fn next_taken_in(&mut self) -> Option<Result<ConsumerRecord, Error>> {
         loop {
             self.drop_unwanted();
+            let shared = Arc::clone(&self.shared);
+            let mut state = shared.state();
+            if state.courses != self.courses {
+                continue;
+            }
             match self.records.next() {
-                Some(Ok(record)) => {
+                Some(Ok(mut record)) => {
                     let (start, end) = (record.offset(), record.offset().saturating_add(1));
-                    self.shared.state().marks.hand_out(&record.partition, start, end, record.leader_epoch);
+                    record.piece = Some(state.marks.hand_out(&record.partition, start, end, record.leader_epoch));
                     return Some(Ok(record));
                 }
                 Some(Err(corrupt)) => {
+                    // What is behind it will come again, after it.
                     self.batch = None;
+                    self.batches.retain(|batch| *batch.topic_partition() != corrupt.partition);
                     return Some(Err(corrupt.into()));
                 }
                 None => {
                     if let Some(batch) = self.batch.take() {
                         // Compaction may have left a gap at its end.
                         let (end, leader_epoch) = (batch.next_offset(), batch.leader_epoch());
-                        self.shared.state().marks.pass_over(batch.topic_partition(), end, leader_epoch);
+                        state.marks.pass_over(batch.topic_partition(), end, leader_epoch);
                     }
                     let batch = self.batches.pop_front()?;
+                    // Its iterator will have ended before the first of its records is yielded: that is not to count.
+                    state.marks.track(batch.topic_partition(), batch.start_offset());
+                    drop(state);
                     self.take_in(batch);
                 }
             }
@@ -155,14 +172,13 @@ impl RecordStream<'_> {
     }
 
     fn take_in(&mut self, batch: Batch) {
-        // Its iterator will have ended before the first of its records is yielded: that is not to count.
-        self.shared.state().marks.track(batch.topic_partition(), batch.start_offset());
         let records = batch.records().map(|record| {
             Ok(ConsumerRecord {
                 partition: batch.topic_partition().clone(),
                 leader_epoch: batch.leader_epoch(),
                 timestamp_type: batch.timestamp_type(),
                 record: batch.to_owned_record(&record?),
+                piece: None,
             })
         });
         self.records = records.collect::<Vec<_>>().into_iter();

@@ -31,6 +31,23 @@ impl Subscription {
         }
     }
 
+    /// Whether it is the group that assigns, known or not what matches.
+    pub(crate) fn is_by_group(&self) -> bool {
+        match self {
+            Self::Topics(_) | Self::Matching(..) => true,
+            Self::None | Self::Partitions => false,
+        }
+    }
+
+    /// Whether a topic is one of those that the group is to assign. Asks the pattern, which is the application's code.
+    pub(crate) fn wants(&self, topic: &str) -> bool {
+        match self {
+            Self::Topics(topics) => topics.contains(topic),
+            Self::Matching(pattern, _) => pattern.picks(topic),
+            Self::None | Self::Partitions => false,
+        }
+    }
+
     /// The pattern, where there is one.
     pub(crate) fn pattern(&self) -> Option<&TopicPattern> {
         match self {
@@ -63,17 +80,19 @@ impl Subscription {
         }
     }
 
-    /// Assigns partitions, or, where there are none, makes way for either.
-    pub(crate) fn assign(&mut self, is_empty: bool) -> Result<(), Error> {
+    /// Whether the application may assign partitions.
+    pub(crate) fn check_assign(&self) -> Result<(), Error> {
         match self {
             Self::Topics(_) | Self::Matching(..) => {
                 Err(Error::MixedSubscription { attempted: "assigning partitions", present: "topics are subscribed to" })
             }
-            Self::None | Self::Partitions => {
-                *self = if is_empty { Self::None } else { Self::Partitions };
-                Ok(())
-            }
+            Self::None | Self::Partitions => Ok(()),
         }
+    }
+
+    /// It has assigned partitions; none makes way for a subscription.
+    pub(crate) fn assigned(&mut self, is_empty: bool) {
+        *self = if is_empty { Self::None } else { Self::Partitions };
     }
 }
 
@@ -89,11 +108,12 @@ mod tests {
     fn topics_and_partitions_exclude_each_other() {
         let mut subscription = Subscription::default();
         subscription.subscribe(Subscription::Topics(topics())).unwrap();
-        let error = subscription.assign(false).unwrap_err();
+        let error = subscription.check_assign().unwrap_err();
         assert_eq!(error.to_string(), "assigning partitions is not possible while topics are subscribed to");
 
         let mut subscription = Subscription::default();
-        subscription.assign(false).unwrap();
+        subscription.check_assign().unwrap();
+        subscription.assigned(false);
         let error = subscription.subscribe(Subscription::Topics(topics())).unwrap_err();
         assert_eq!(error.to_string(), "subscribing to topics is not possible while partitions are assigned");
     }
@@ -101,8 +121,9 @@ mod tests {
     #[test]
     fn assigning_nothing_makes_way_for_a_subscription() {
         let mut subscription = Subscription::default();
-        subscription.assign(false).unwrap();
-        subscription.assign(true).unwrap();
+        subscription.check_assign().unwrap();
+        subscription.assigned(false);
+        subscription.assigned(true);
         subscription.subscribe(Subscription::Topics(topics())).unwrap();
         assert_eq!(subscription.topics(), Some(&topics()));
     }
@@ -112,7 +133,9 @@ mod tests {
         let mut subscription = Subscription::default();
         subscription.subscribe(Subscription::Matching(TopicPattern::new(|_| true), None)).unwrap();
         assert_eq!(subscription.topics(), None);
-        assert!(subscription.assign(false).is_err());
+        assert!(subscription.check_assign().is_err());
+        assert!(subscription.is_by_group());
+        assert!(subscription.wants("topic"), "what is owned may match");
         assert!(subscription.matched(&topics()));
         assert!(!subscription.matched(&topics()), "no news");
         assert_eq!(subscription.topics(), Some(&topics()));

@@ -19,9 +19,14 @@ impl TopicPattern {
         Self(Arc::new(picks))
     }
 
+    /// Whether it picks that one.
+    pub(crate) fn picks(&self, topic: &str) -> bool {
+        (self.0)(topic)
+    }
+
     /// What it picks from all topics; `None` while not all are known.
     pub(crate) fn pick(&self, metadata: &Metadata) -> Option<BTreeSet<Arc<str>>> {
-        let wanted = metadata.topics().filter(|topic| !topic.is_internal && (self.0)(&topic.name));
+        let wanted = metadata.topics().filter(|topic| !topic.is_internal && self.picks(&topic.name));
         metadata.has_all_topics().then(|| wanted.map(|topic| Arc::clone(&topic.name)).collect())
     }
 }

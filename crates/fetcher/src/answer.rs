@@ -21,7 +21,7 @@ use ottla_wire::{DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPart
 
 use crate::aborted::AbortedTransactions;
 use crate::buffered::{Answered, Entry, Failure};
-use crate::plan::Fetch;
+use crate::plan::{Fetch, Lane};
 use crate::position::Phase;
 use crate::state::State;
 use crate::{Error, IsolationLevel};
@@ -60,8 +60,8 @@ struct Part {
 pub(crate) struct Hints {
     pub(crate) leaders: Vec<(TopicPartition, Leader)>,
     pub(crate) nodes: Vec<Broker>,
-    /// Whether the supervisor has something to do.
-    pub(crate) is_for_supervisor: bool,
+    /// Whether the supervisor or the other lane has something to do.
+    pub(crate) is_for_others: bool,
 }
 
 /// Reads the answer to `fetch`.
@@ -195,7 +195,7 @@ impl State {
     pub(crate) fn handle_answer(&mut self, fetch: &Fetch, answer: Answer, now: Instant) -> Hints {
         self.finish(fetch);
         let mut brought = vec![false; self.partitions.len()];
-        let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_supervisor: false };
+        let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_others: false };
         // Answers are taken in order of partitions; what the answer left out is asked for again, after a
         // back-off: a broker that leaves it out each time must not be asked without end.
         let mut answered = vec![false; fetch.asked.len()];
@@ -226,7 +226,8 @@ impl State {
         if answer.error_code != ErrorCode::None {
             self.handle_refusal(fetch, answer.error_code, now);
         }
-        hints.is_for_supervisor = !self.stale_topics.is_empty();
+        // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
+        hints.is_for_others = fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
         hints
     }
 

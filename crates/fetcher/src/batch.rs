@@ -11,7 +11,7 @@ use ottla_wire::records::{OpenBatch, OwnedRecord, Record, TimestampType};
 use ottla_wire::{LeaderEpoch, TopicPartition};
 
 use crate::Records;
-use crate::handed_out::Progress;
+use crate::handed_out::{Progress, Reached};
 use crate::opener::OpenedBatch;
 
 /// The batches of one poll. Those of one partition stand in the order of their offsets.
@@ -72,6 +72,23 @@ impl IntoIterator for Batches {
 
     fn into_iter(self) -> Self::IntoIter {
         self.batches.into_iter()
+    }
+}
+
+/// How far the records of a [`Batch`] have been walked.
+#[derive(Clone, Debug)]
+pub struct BatchProgress {
+    progress: Arc<Progress>,
+    cell: usize,
+}
+
+impl BatchProgress {
+    /// The offset of the record that could not be read, where its iterator came to one.
+    pub fn corrupt_offset(&self) -> Option<i64> {
+        match self.progress.reached(self.cell) {
+            Reached::Corrupt(offset) => Some(offset),
+            Reached::Offset(_) | Reached::End => None,
+        }
     }
 }
 
@@ -145,6 +162,11 @@ impl Batch {
     /// What its records' timestamps mean.
     pub fn timestamp_type(&self) -> TimestampType {
         self.open.timestamp_type()
+    }
+
+    /// How far its records have been walked, apart from the records themselves: it keeps none of them in memory.
+    pub fn progress(&self) -> BatchProgress {
+        BatchProgress { progress: Arc::clone(&self.progress), cell: self.cell }
     }
 
     /// Walks its records, from the position on.

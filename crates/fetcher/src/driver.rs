@@ -214,7 +214,7 @@ impl Sent<'_> {
                 let hints = self.shared.state().handle_answer(&fetch, answer, now());
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();
-                if hints.is_for_supervisor {
+                if hints.is_for_others {
                     self.shared.changed.notify_waiters();
                 }
                 self.shared.pass_on(hints);

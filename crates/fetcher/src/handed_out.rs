@@ -53,7 +53,7 @@ impl Progress {
         self.cells.get(index)
     }
 
-    fn reached(&self, index: usize) -> Reached {
+    pub(crate) fn reached(&self, index: usize) -> Reached {
         // The cells order nothing but themselves: what is read here was written by the same task, or by one that the
         // application has synchronised with.
         match self.cells.get(index).map_or(END, |cell| cell.load(Ordering::Relaxed)) {

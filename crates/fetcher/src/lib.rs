@@ -36,7 +36,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Batches};
+pub use batch::{Batch, BatchProgress, Batches};
 pub use config::{FetcherConfig, InvalidSetting, IsolationLevel};
 pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};

@@ -222,6 +222,19 @@ fn a_partition_that_comes_late_goes_aside_and_joins_when_the_main_lane_is_back()
 }
 
 #[test]
+fn the_main_lane_is_told_when_what_it_found_in_flight_aside_is_answered() {
+    let (mut state, start) = (state(1, FetcherConfig::default()), Instant::now());
+    let main = send(&mut state, Lane::Main, start);
+    state.seek(&name(0), StartAt::Offset(7)).unwrap();
+    let aside = send(&mut state, Lane::Aside, start + 490 * MILLISECOND);
+    let back = start + 500 * MILLISECOND;
+    assert!(!answer(&mut state, &main, vec![data(0, &[])], back).is_for_others);
+    assert!(matches!(next(&mut state, Lane::Main, back), NextFetch::Wait(None)));
+    assert!(answer(&mut state, &aside, vec![data(0, &[])], back).is_for_others);
+    assert_eq!(asked(&send(&mut state, Lane::Main, back)), [(0, 7)]);
+}
+
+#[test]
 fn what_goes_away_by_itself_is_tried_again_after_the_back_off() {
     let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
     let fetch = send(&mut state, Lane::Main, now);
@@ -231,7 +244,7 @@ fn what_goes_away_by_itself_is_tried_again_after_the_back_off() {
     };
     let hints = answer(&mut state, &fetch, vec![moved, data(1, &[])], now);
     assert_eq!(hints.leaders, [(name(0), Leader { node: TWO, epoch: Some(LeaderEpoch(4)) })]);
-    assert!(hints.is_for_supervisor);
+    assert!(hints.is_for_others);
     assert_eq!(state.stale_topics.iter().map(Arc::as_ref).collect::<Vec<&str>>(), ["topic"]);
     assert!(state.buffered.is_empty(), "the application need not know");
     let other = send(&mut state, Lane::Main, now);

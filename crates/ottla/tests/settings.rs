@@ -30,11 +30,13 @@ fn properties_of_the_client_its_producers_and_its_consumers_stand_together() {
         ("retry.backoff.ms", "7"),
         ("linger.ms", "20"),
         ("auto.offset.reset", "earliest"),
+        ("group.id", "readers"),
     ]);
     let client = client.unwrap();
     assert_eq!(client.cluster().config().retry_backoff.as_millis(), 7);
     assert!(format!("{:?}", client.producer()).contains("linger: 20ms"));
-    assert!(format!("{:?}", client.consumer()).contains("Earliest"));
+    let consumer = format!("{:?}", client.consumer());
+    assert!(consumer.contains("Earliest") && consumer.contains(r#"group_id: "readers""#), "{consumer}");
 }
 
 #[test]
@@ -45,7 +47,13 @@ fn a_name_that_nobody_knows_is_refused_by_name() {
 
 #[test]
 fn a_name_of_kafkas_that_is_not_supported_is_refused_as_such() {
-    for name in ["group.id", "security.protocol", "sasl.jaas.config", "ssl.truststore.location", "max.poll.records"] {
+    for name in [
+        "group.remote.assignor",
+        "security.protocol",
+        "sasl.jaas.config",
+        "ssl.truststore.location",
+        "max.poll.records",
+    ] {
         let error = Client::from_properties([(name, "x")]).unwrap_err();
         assert_eq!(error.to_string(), format!("Kafka's setting {name:?} is not supported"));
     }

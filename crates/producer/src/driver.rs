@@ -11,11 +11,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_cluster::{Cluster, ConnectionRole, Metadata};
+use ottla_cluster::{Cluster, ConnectionRole, Metadata, watch};
 use ottla_connection::Error as ConnectionError;
 use ottla_wire::NodeId;
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::accumulator::PartitionKey;

@@ -1,19 +1,26 @@
-//! Our groups beside Java's: Java's own tools show both alike.
+//! Our members beside Java's: in groups of their own, which Java's own tools show alike, and in one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla::consumer::assignor::built_in;
 use ottla::{AutoOffsetReset, Client, TopicPartition};
 use protocol_tests::kafka::{JavaTool, Toolbox};
 use protocol_tests::record::PlainRecord;
 use protocol_tests::suite::{RealKafka, TestCluster, eventually, read, send_all};
+use tokio::task::JoinHandle;
 
 use crate::interop::{Test, tool};
 
-pub(crate) const TESTS: &[(&str, Test)] = &[("kafka_consumer_groups_shows_our_group_as_it_shows_javas", |kafka| {
-    Box::pin(kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka))
-})];
+pub(crate) const TESTS: &[(&str, Test)] = &[
+    ("kafka_consumer_groups_shows_our_group_as_it_shows_javas", |kafka| {
+        Box::pin(kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka))
+    }),
+    ("javas_members_and_ours_share_a_group_whoever_leads", |kafka| {
+        Box::pin(javas_members_and_ours_share_a_group_whoever_leads(kafka))
+    }),
+];
 
 const PARTITIONS: i32 = 3;
 const RECORDS: usize = 30;
@@ -32,7 +39,7 @@ async fn kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka: Arc<Real
     send_all(&client.producer().build().unwrap(), &topic, &records.collect::<Vec<_>>()).await;
 
     let (javas, ours) = (cluster.topic_name("javas"), cluster.topic_name("ours"));
-    let java = tokio::spawn(java_member(toolbox.clone(), cluster.bootstrap_servers(), topic.clone(), javas.clone()));
+    let java = java_member(&cluster, &toolbox, &topic, &javas, &[]);
     let consumer = client.consumer().group_id(&ours).auto_offset_reset(AutoOffsetReset::Earliest);
     let mut consumer = consumer.build().unwrap();
     consumer.subscribe([&*topic]).unwrap();
@@ -44,7 +51,7 @@ async fn kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka: Arc<Real
         }
     });
     for group in [&javas, &ours] {
-        committed(&client, group, &topic).await;
+        committed(&client, group, &topic, RECORDS).await;
     }
 
     let describe = async |kind: &[&str]| {
@@ -69,22 +76,94 @@ async fn kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka: Arc<Real
     polling.abort();
 }
 
-/// Java's console consumer as the member of a group. Dropping it kills it.
-async fn java_member(toolbox: Toolbox, bootstrap: String, topic: String, group: String) {
-    let arguments =
-        ["--bootstrap-server", &bootstrap, "--topic", &topic, "--group", &group, "--from-beginning"].map(str::to_owned);
-    let ended = toolbox.run(JavaTool::ConsoleConsumer, arguments, b"", Duration::from_mins(5)).await;
-    panic!("the console consumer ended: {ended:?}");
+async fn javas_members_and_ours_share_a_group_whoever_leads(kafka: Arc<RealKafka>) {
+    let cluster = TestCluster::kafka("mixed", kafka.clone());
+    let toolbox = kafka.cluster().toolbox();
+    for (assignor, class) in [("range", "RangeAssignor"), ("cooperative-sticky", "CooperativeStickyAssignor")] {
+        tokio::join!(mix(&cluster, toolbox, assignor, class, true), mix(&cluster, toolbox, assignor, class, false));
+    }
 }
 
-/// Waits until a group has committed all records.
-async fn committed(client: &Client, group: &str, topic: &str) {
+/// Java's member and ours share a group; then ours leaves. Whoever comes first leads.
+async fn mix(cluster: &TestCluster, toolbox: &Toolbox, assignor: &str, class: &str, is_java_first: bool) {
+    let topic = cluster.topic(&format!("{assignor}-{is_java_first}"), PARTITIONS).await;
+    let (client, group) = (cluster.client(), topic.clone());
+    let producer = client.producer().build().unwrap();
+    let send = async || {
+        let records = (0..RECORDS as i32).map(|i| PlainRecord::new("k", "v").to_partition(i % PARTITIONS));
+        send_all(&producer, &topic, &records.collect::<Vec<_>>()).await;
+    };
+    let strategy = format!("partition.assignment.strategy=org.apache.kafka.clients.consumer.{class}");
+    let properties = [&*strategy, "auto.commit.interval.ms=500"];
+    let consumer = client
+        .consumer()
+        .group_id(&group)
+        .partition_assignment_strategy(built_in(assignor))
+        .heartbeat_interval(Duration::from_millis(500))
+        .auto_commit_interval(Duration::from_millis(500))
+        .auto_offset_reset(AutoOffsetReset::Earliest);
+    let mut consumer = consumer.build().unwrap();
+    consumer.subscribe([&*topic]).unwrap();
+
+    send().await;
+    let java = if is_java_first {
+        let java = java_member(cluster, toolbox, &topic, &group, &properties);
+        committed(&client, &group, &topic, RECORDS).await;
+        java
+    } else {
+        read(&mut consumer, RECORDS).await;
+        java_member(cluster, toolbox, &topic, &group, &properties)
+    };
+    eventually("Java's member and ours share the partitions", async || {
+        consumer.poll(Duration::from_millis(100)).await.unwrap();
+        let shared = (1..PARTITIONS as usize).contains(&consumer.assignment().len());
+        (shared && consumer.group_metadata().is_some() && !consumer.rebalance_pending()).then_some(())
+    })
+    .await;
+    let member = consumer.group_metadata().unwrap();
+    assert_eq!(member.leader_id != member.member_id, is_java_first, "{member:?}");
+    assert_eq!(&*member.assignor, assignor);
+
+    // Neither could commit these alone.
+    send().await;
+    let all_committed = committed(&client, &group, &topic, 2 * RECORDS);
+    tokio::select! {
+        () = all_committed => {}
+        () = async { loop { consumer.poll(Duration::from_secs(1)).await.unwrap(); } } => {}
+    }
+    consumer.close().await.unwrap();
+    send().await;
+    committed(&client, &group, &topic, 3 * RECORDS).await;
+    assert!(!java.is_finished());
+    java.abort();
+}
+
+/// Java's console consumer as the member of a group. Aborting the task kills it.
+fn java_member(
+    cluster: &TestCluster,
+    toolbox: &Toolbox,
+    topic: &str,
+    group: &str,
+    properties: &[&str],
+) -> JoinHandle<()> {
+    let (toolbox, bootstrap) = (toolbox.clone(), cluster.bootstrap_servers());
+    let arguments = ["--bootstrap-server", &bootstrap, "--topic", topic, "--group", group, "--from-beginning"];
+    let properties = properties.iter().flat_map(|property| ["--consumer-property", property]);
+    let arguments: Vec<_> = arguments.into_iter().chain(properties).map(str::to_owned).collect();
+    tokio::spawn(async move {
+        let ended = toolbox.run(JavaTool::ConsoleConsumer, arguments, b"", Duration::from_mins(5)).await;
+        panic!("the console consumer ended: {ended:?}");
+    })
+}
+
+/// Waits until a group has committed so many records.
+async fn committed(client: &Client, group: &str, topic: &str, records: usize) {
     let reader = client.consumer().group_id(group).build().unwrap();
     let partitions = || (0..PARTITIONS).map(|index| TopicPartition::new(topic, index));
-    eventually(&format!("group {group} has committed all"), async || {
+    eventually(&format!("group {group} has committed {records} records"), async || {
         let committed = reader.committed(partitions()).await.ok()?;
         let offsets = committed.into_values().flatten().map(|committed| committed.offset);
-        (offsets.sum::<i64>() == RECORDS as i64).then_some(())
+        (offsets.sum::<i64>() == records as i64).then_some(())
     })
     .await;
     reader.close().await.unwrap();

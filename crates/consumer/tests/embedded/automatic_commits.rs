@@ -135,7 +135,7 @@ async fn a_commit_that_fails_is_told_in_the_background_and_made_up_for() {
     while setup.embedded.faults().hits(refused) == 0 {
         seen.take(&consumer.poll(Duration::from_secs(1)).await.unwrap());
     }
-    let told = consumer.next_error().await;
+    let told = consumer.next_error().await.unwrap();
     assert_eq!((told.error.error_code(), told.dropped), (Some(ErrorCode::GroupAuthorizationFailed), 0));
     assert_eq!(setup.committed(0).await, None);
     while setup.commits() < 2 {

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::setup::TOPIC;
 
-const SESSION: Duration = Duration::from_millis(1500);
+const SESSION: Duration = Duration::from_millis(2500);
 const HEARTBEAT: Duration = Duration::from_millis(100);
 const GROUP: &str = "blocking";
 
@@ -79,5 +79,5 @@ fn blocking_the_thread_of_a_current_thread_runtime_blocks_the_heartbeats() {
 #[test]
 fn on_a_runtime_of_their_own_heartbeats_go_on_while_the_application_blocks() {
     let own = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    assert_eq!(members_while_blocked(Some(own.handle().clone()), 3 * SESSION), 1);
+    assert_eq!(members_while_blocked(Some(own.handle().clone()), 2 * SESSION), 1);
 }

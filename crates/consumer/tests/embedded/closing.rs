@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ottla_broker::Fault;
-use ottla_consumer::Error;
+use ottla_consumer::{AssignmentChange, ConsumerHandle, Error, ListenerResult, RebalanceListener};
 use ottla_wire::ApiKey;
 use tokio::time::Instant;
 
-use crate::group::{HEARTBEAT, Polled, eventually, join_alone, owned, subscribe_and_read};
+use crate::group::{HEARTBEAT, Polled, eventually, join_alone, owned, polled, subscribe_and_read};
 use crate::setup::{LONG, Setup, TOPIC, partition};
 
 /// What the consumer's own tasks may take to end, beside what closing is given.
@@ -113,4 +113,49 @@ async fn commits_under_way_are_finished_first() {
     explicit.await.unwrap();
     assert_eq!(setup.committed(0).await, Some(5), "the automatic commit comes after it");
     assert!(setup.group().await.members.is_empty());
+}
+
+struct Hangs;
+
+impl RebalanceListener for Hangs {
+    async fn on_revoked(&self, _: AssignmentChange, _: ConsumerHandle) -> ListenerResult {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_hangs_keeps_nobody_in_the_group() {
+    let setup = Setup::start(1, 1).await;
+    let mut consumer = setup.member().rebalance_listener(Hangs).build().unwrap();
+    join_alone(&mut consumer, 1).await;
+    let began = Instant::now();
+    let error = consumer.close_within(Duration::from_secs(10)).await.unwrap_err();
+    assert!(matches!(error, Error::CloseTimedOut { .. }), "{error}");
+    assert!(began.elapsed() <= Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(setup.group().await.members.is_empty(), "it has left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_hangs_in_a_rebalance_loses_the_membership_however_often_it_is_polled() {
+    let setup = Setup::start(1, 2).await;
+    let interval = Duration::from_secs(20);
+    let mut consumer = setup.member().max_poll_interval(interval).rebalance_listener(Hangs).build().unwrap();
+    join_alone(&mut consumer, 2).await;
+    let other = polled(setup.member());
+    let began = Instant::now();
+    while owned(&other.handle).len() < 2 {
+        assert!(consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+        assert!(began.elapsed() < 3 * interval, "{:?}", began.elapsed());
+    }
+    assert!(began.elapsed() >= interval);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_failures_is_told_the_end() {
+    let setup = Setup::start(1, 1).await;
+    let consumer = setup.member().build().unwrap();
+    let handle = consumer.handle();
+    let waiting = tokio::spawn(async move { handle.next_error().await.is_none() });
+    consumer.close().await.unwrap();
+    assert!(waiting.await.unwrap());
 }

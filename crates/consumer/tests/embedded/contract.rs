@@ -190,3 +190,18 @@ async fn a_partition_that_cannot_be_is_refused_and_the_assignment_stays() {
     assert!(!refused.is_retriable());
     assert_eq!(consumer.assignment().into_iter().collect::<Vec<_>>(), [partition(0)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_partition_that_is_assigned_at_another_offset_stays_paused_and_says_so() {
+    let setup = Setup::start(1, 1).await;
+    setup.append(0, 5).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    consumer.pause([&partition(0)]).unwrap();
+    consumer.assign_at([(partition(0), StartAt::Offset(2))]).unwrap();
+    assert_eq!(consumer.paused(), [partition(0)].into());
+    assert!(consumer.poll(Duration::from_secs(10)).await.unwrap().is_empty());
+    consumer.resume([&partition(0)]).unwrap();
+    let batches = consumer.poll(LONG).await.unwrap();
+    assert_eq!(batches.iter().map(ottla_consumer::Batch::start_offset).collect::<Vec<_>>(), [2]);
+}

@@ -1,11 +1,15 @@
 //! Data that cannot be read is an error of its partition, at its place.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use ottla_consumer::{Consumer, Error, FetchError};
 use ottla_wire::compression::Compression;
 use ottla_wire::records::crc32c;
 
-use crate::setup::{LONG, Seen, Setup, batch, partition};
+use tokio::time::Instant;
+
+use crate::setup::{LONG, Seen, Setup, TOPIC, batch, partition};
 
 /// Polls until partition 1 has been read to its end and partition 0 has failed, and returns how it failed.
 async fn read_both(consumer: &mut Consumer, seen: &mut Seen) -> Error {
@@ -128,4 +132,81 @@ async fn the_position_stays_at_a_record_that_cannot_be_read() {
         seen.take(&consumer.poll(LONG).await.unwrap());
     }
     assert_eq!(seen.0[&0], (20..30).collect::<Vec<_>>());
+}
+
+/// A batch of ten, from offset 10 on, of which the fourth record cannot be read.
+fn with_a_corrupt_record() -> Bytes {
+    let mut damaged = BytesMut::from(&batch(0, 10, 10, Compression::None)[..]);
+    let record = (damaged.len() - 61) / 10;
+    damaged[61 + 3 * record] = 0x7f;
+    let crc = crc32c(&damaged[21..]);
+    damaged[17..21].copy_from_slice(&crc.to_be_bytes());
+    damaged.freeze()
+}
+
+async fn setup_with_a_corrupt_record() -> Setup {
+    let setup = Setup::start(1, 1).await;
+    setup.append(0, 10).await;
+    setup.append_bytes(0, with_a_corrupt_record(), 10).await;
+    setup.append(0, 10).await;
+    setup
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_does_not_get_past_a_record_that_cannot_be_read_before_it_is_sought() {
+    let setup = setup_with_a_corrupt_record().await;
+    let mut consumer = setup.member().build().unwrap();
+    consumer.subscribe([TOPIC]).unwrap();
+    let handle = consumer.handle();
+    let mut records = consumer.stream();
+    let mut offsets = Vec::new();
+    for _ in 0..3 {
+        let error = loop {
+            match records.next().await.unwrap() {
+                Ok(record) => {
+                    offsets.push(record.offset());
+                    assert!(handle.mark_processed(&record));
+                }
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(&error, Error::Corrupt(corrupt) if corrupt.offset == 13), "{error}");
+        assert_eq!(error.next_offset(), Some(20));
+    }
+    assert_eq!(offsets, (0..13).collect::<Vec<_>>());
+    handle.commit_sync().await.unwrap();
+    assert_eq!(setup.committed(0).await, Some(13));
+    handle.seek(&partition(0), 20).unwrap();
+    assert_eq!(records.next().await.unwrap().unwrap().offset(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_a_partitions_stream() {
+    let setup = setup_with_a_corrupt_record().await;
+    let consumer = setup.member().auto_commit_interval(Duration::from_secs(1)).build().unwrap();
+    consumer.subscribe([TOPIC]).unwrap();
+    let handle = consumer.handle();
+    let mut streams = consumer.into_partition_streams();
+    let mut stream = streams.next().await.unwrap();
+    let driver = tokio::spawn(async move { streams.next().await.map(|_| ()) });
+    let (mut offsets, mut failures) = (Vec::new(), 0);
+    let began = Instant::now();
+    while failures < 5 {
+        for record in stream.next().await.unwrap().unwrap().records() {
+            match record {
+                Ok(record) => offsets.push(record.offset()),
+                Err(corrupt) => {
+                    assert_eq!(corrupt.offset, 13);
+                    failures += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(offsets, (0..13).collect::<Vec<_>>());
+    assert!(began.elapsed() > Duration::from_secs(1), "it is tried again with back-off: {:?}", began.elapsed());
+    stream.commit_sync().await.unwrap();
+    assert_eq!(setup.committed(0).await, Some(13));
+    handle.seek(&partition(0), 20).unwrap();
+    assert_eq!(stream.next().await.unwrap().unwrap().start_offset(), 20);
+    driver.abort();
 }

@@ -280,3 +280,70 @@ async fn batches_of_before_a_revocation_stay_readable() {
     let values = batch.records().map(|record| record.unwrap().value().unwrap().to_vec());
     assert!(values.eq((0..5).map(|offset| value(0, offset).into_bytes())));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_is_kept_and_not_driven_any_more_is_late_and_one_that_is_driven_never() {
+    let setup = Setup::start(1, 1).await;
+    let interval = Duration::from_secs(30);
+    let mut consumer = setup.member().max_poll_interval(interval).build().unwrap();
+    consumer.subscribe([TOPIC]).unwrap();
+    let handle = consumer.handle();
+    let mut records = consumer.stream();
+    let waited = tokio::time::timeout(10 * interval, records.next()).await;
+    assert!(waited.is_err() && handle.group_metadata().is_some(), "it was driven all the time");
+    tokio::time::sleep(2 * interval).await;
+    assert!(handle.group_metadata().is_none() && setup.group().await.members.is_empty());
+    setup.append(0, 1).await;
+    assert_eq!(records.next().await.unwrap().unwrap().offset(), 0, "it joins again by itself");
+}
+
+struct Slow;
+
+impl RebalanceListener for Slow {
+    async fn on_revoked(&self, _: AssignmentChange, consumer: ConsumerHandle) -> ListenerResult {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        Ok(consumer.commit_sync().await?)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_polls_in_time_has_the_whole_interval_for_what_the_rebalance_asks() {
+    let setup = Setup::start(1, 2).await;
+    let interval = Duration::from_secs(30);
+    let mut consumer = setup.member().max_poll_interval(interval).rebalance_listener(Slow).build().unwrap();
+    join_alone(&mut consumer, 2).await;
+    let other = polled(setup.member());
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert!(consumer.rebalance_pending());
+    poll_until(&mut [&mut consumer], &mut Seen::default(), |members| owned(members[0]).len() == 1).await;
+    assert!(consumer.take_error().is_none(), "the membership was not lost");
+    assert_eq!(owned(&other.handle).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_unsubscribes_after_a_loss_is_told_of_that() {
+    let setup = Setup::start(1, 1).await;
+    let interval = Duration::from_secs(30);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut consumer =
+        setup.member().max_poll_interval(interval).rebalance_listener(Tells(Arc::clone(&told))).build().unwrap();
+    join_alone(&mut consumer, 1).await;
+    tokio::time::sleep(2 * interval).await;
+    consumer.unsubscribe().await.unwrap();
+    assert_eq!(*told.lock().unwrap(), ["lost"]);
+    assert!(matches!(consumer.take_error().unwrap().error, ottla_consumer::Error::MembershipLost { .. }));
+}
+
+struct Tells(Arc<Mutex<Vec<&'static str>>>);
+
+impl RebalanceListener for Tells {
+    async fn on_revoked(&self, _: AssignmentChange, _: ConsumerHandle) -> ListenerResult {
+        self.0.lock().unwrap().push("revoked");
+        Ok(())
+    }
+
+    async fn on_lost(&self, _: AssignmentChange, _: ConsumerHandle) -> ListenerResult {
+        self.0.lock().unwrap().push("lost");
+        Ok(())
+    }
+}

@@ -351,3 +351,98 @@ async fn a_stream_is_there_as_soon_as_its_partition_is_assigned() {
     streams.open(2).await;
     assert!(began.elapsed() < Duration::from_secs(1), "without a record: {:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_of_before_a_seek_comes_after_it() {
+    let setup = Setup::start(1, 1).await;
+    for _ in 0..10 {
+        setup.append(0, 10).await;
+    }
+    let mut streams = Streams::start(setup.member());
+    let mut stream = streams.open(1).await.pop().unwrap();
+    assert_eq!(next(&mut stream).await.start_offset(), 0);
+    streams.handle.seek(&partition(0), 55).unwrap();
+    assert_eq!(next(&mut stream).await.start_offset(), 55);
+    assert_eq!(stream.completed(), Some(55), "what was done before the seek does not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn committed_offsets_that_are_refused_are_asked_for_with_back_off() {
+    let setup = setup(2).await;
+    let denied = Fault::error(ErrorCode::TopicAuthorizationFailed).on_api(ApiKey::OffsetFetch).on_partition(TOPIC, 0);
+    setup.embedded.faults().inject(denied.always());
+    let mut streams = Streams::start(setup.member());
+    let mut open = streams.open(2).await;
+    for _ in 0..5 {
+        let error = tokio::time::timeout(LONG, open[0].next()).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.error_code(), Some(ErrorCode::TopicAuthorizationFailed), "{error}");
+    }
+    let asked = setup.requests(ApiKey::OffsetFetch);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(setup.requests(ApiKey::OffsetFetch) - asked < 120, "about one a second");
+}
+
+/// Readers that commit each batch, while others are behind and their partitions are paused and resumed, on threads.
+#[test]
+fn readers_that_commit_and_readers_that_fall_behind_do_not_block_one_another() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let read_all = async {
+        let setup = Setup::start(1, 4).await;
+        for index in 0..4 {
+            for _ in 0..500 {
+                setup.append(index, 1).await;
+            }
+        }
+        let mut streams = Streams::start(setup.member());
+        let readers = streams.open(4).await.into_iter().map(|mut stream| {
+            tokio::spawn(async move {
+                let mut count = 0;
+                while count < 500 {
+                    count += stream.next().await.unwrap().unwrap().records().count();
+                    stream.come_back();
+                    drop(stream.commit_async().unwrap());
+                }
+                stream
+            })
+        });
+        for reader in readers.collect::<Vec<_>>() {
+            reader.await.unwrap().commit_sync().await.unwrap();
+        }
+        for index in 0..4 {
+            assert_eq!(setup.committed(index).await, Some(500));
+        }
+    };
+    let read = runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), read_all).await });
+    // Whoever is blocked is not waited for.
+    runtime.shutdown_background();
+    read.expect("nobody is blocked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_is_stuck_is_found_out_also_where_nothing_else_comes() {
+    let setup = Setup::start(1, 1).await;
+    setup.append(0, 1).await;
+    let interval = Duration::from_secs(30);
+    let mut streams = Streams::start(setup.member().max_poll_interval(interval));
+    let mut stream = streams.open(1).await.pop().unwrap();
+    next(&mut stream).await;
+    let began = Instant::now();
+    eventually(async || stream.has_ended()).await;
+    assert!(began.elapsed() <= interval + Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(matches!(streams.handle.next_error().await.unwrap().error, Error::MembershipLost { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_assigned_at_another_offset_comes_from_there() {
+    let setup = setup(1).await;
+    let consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let handle = consumer.handle();
+    let mut streams = consumer.into_partition_streams();
+    let mut stream = streams.next().await.unwrap();
+    let driver = tokio::spawn(async move { streams.next().await.map(|_| ()) });
+    assert_eq!(next(&mut stream).await.start_offset(), 0);
+    handle.assign_at([(partition(0), ottla_consumer::StartAt::Offset(25))]).unwrap();
+    assert_eq!(next(&mut stream).await.start_offset(), 25);
+    driver.abort();
+}

@@ -1,9 +1,13 @@
 //! What is subscribed to, how that changes, and what cannot be.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla_consumer::assignor::built_in;
-use ottla_consumer::{ConsumerBuilder, Error, RebalanceReason, TopicPartition};
+use ottla_consumer::{
+    AssignmentChange, ConsumerBuilder, ConsumerHandle, Error, ListenerResult, RebalanceListener, RebalanceReason,
+    TopicPartition,
+};
 use ottla_wire::ErrorCode;
 use tokio::time::Instant;
 
@@ -137,4 +141,41 @@ async fn settings_that_cannot_be_are_named() {
     consumer.subscribe([TOPIC]).unwrap();
     let error = consumer.poll(LONG).await.unwrap_err();
     assert!(error.is_fatal() && error.to_string().contains("partition.assignment.strategy"), "{error}");
+}
+
+/// Counts the partitions that are told of.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<(usize, usize)>>);
+
+impl RebalanceListener for Told {
+    async fn on_assigned(&self, change: AssignmentChange, _: ConsumerHandle) -> ListenerResult {
+        self.0.lock().unwrap().0 += change.partitions.len();
+        Ok(())
+    }
+
+    async fn on_revoked(&self, change: AssignmentChange, _: ConsumerHandle) -> ListenerResult {
+        self.0.lock().unwrap().1 += change.partitions.len();
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebalance_before_it_is_known_what_matches_is_told_and_takes_nothing_that_does() {
+    for (member, told) in
+        [(Setup::member as fn(&Setup) -> ConsumerBuilder, (4, 2)), (Setup::cooperative_member, (2, 0))]
+    {
+        let (setup, listener) = (Setup::start(1, 2).await, Told::default());
+        let mut consumer = member(&setup).rebalance_listener(listener.clone()).build().unwrap();
+        join_alone(&mut consumer, 2).await;
+        let generation = consumer.last_assigned().unwrap().generation_id;
+        consumer.enforce_rebalance("a pattern comes").unwrap();
+        consumer.subscribe_matching(|topic| topic == TOPIC).unwrap();
+        assert!(consumer.subscription().is_empty(), "nobody knows all topics yet");
+        poll_until(&mut [&mut consumer], &mut Seen::default(), |members| {
+            let is_new = members[0].last_assigned().unwrap().generation_id > generation;
+            is_new && owned(members[0]).len() == 2 && members[0].subscription().len() == 1
+        })
+        .await;
+        assert_eq!(*listener.0.lock().unwrap(), told, "assigned and revoked");
+    }
 }

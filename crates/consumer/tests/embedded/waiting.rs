@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ottla_broker::Fault;
-use ottla_consumer::{Consumer, StartAt};
+use ottla_consumer::{Consumer, ConsumerHandle, StartAt};
 use ottla_wire::{ApiKey, NodeId};
 use tokio::time::Instant;
 
-use crate::setup::{LONG, Setup, partition, read};
+use crate::setup::{LONG, Setup, TOPIC, partition, read};
 
 /// What a partition that is assigned, sought or resumed may wait for, beside the network: see the module `plan`.
 const BOUND: Duration = Duration::from_millis(40);
@@ -50,6 +50,26 @@ async fn a_partition_that_is_sought_does_not_wait_for_the_long_poll() {
         consumer.seek_to(&partition(0), StartAt::Earliest).unwrap();
         read(&mut consumer, 10).await;
         assert!(start.elapsed() <= BOUND, "waited {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_sought_while_a_long_poll_ends_is_not_forgotten() {
+    let setup = Setup::start(1, 1).await;
+    let wait = Duration::from_millis(500);
+    let mut consumer = setup.consumer().fetch_max_wait(wait).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    for moment in 0..wait.as_millis() as u64 {
+        // A long poll begins now, and the seek comes so much later.
+        let end = setup.append(0, 1).await + 1;
+        read(&mut consumer, 1).await;
+        assert!(consumer.poll(Duration::from_millis(moment)).await.unwrap().is_empty());
+        consumer.seek(&partition(0), end).unwrap();
+        assert!(consumer.poll(2 * wait).await.unwrap().is_empty());
+        setup.append(0, 1).await;
+        let start = Instant::now();
+        assert!(!consumer.poll(LONG).await.unwrap().is_empty());
+        assert!(start.elapsed() <= BOUND, "sought after {moment} ms, it waited {:?}", start.elapsed());
     }
 }
 
@@ -132,5 +152,27 @@ async fn poll_returns_when_its_time_is_up() {
         let start = Instant::now();
         assert!(consumer.poll(timeout).await.unwrap().is_empty());
         assert!(start.elapsed() <= timeout + Duration::from_millis(1), "{timeout:?} took {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_waits_notices_at_once_what_another_task_subscribes_to_assigns_or_seeks() {
+    let calls: [fn(&ConsumerHandle); 4] = [
+        |consumer| consumer.subscribe([TOPIC]).unwrap(),
+        |consumer| consumer.subscribe_matching(|topic| topic == TOPIC).unwrap(),
+        |consumer| consumer.assign([partition(0)]).unwrap(),
+        |consumer| consumer.assign_at([(partition(0), StartAt::Committed)]).unwrap(),
+    ];
+    for call in calls {
+        let setup = Setup::start(1, 1).await;
+        setup.append(0, 5).await;
+        let mut consumer = setup.member().enable_auto_commit(false).build().unwrap();
+        let handle = consumer.handle();
+        let poll = tokio::spawn(async move { consumer.poll(LONG).await.unwrap().record_count() });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        call(&handle);
+        assert_eq!(poll.await.unwrap(), 5);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
 }

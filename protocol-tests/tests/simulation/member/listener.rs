@@ -7,7 +7,7 @@ use std::time::Duration;
 use ottla::{AssignmentChange, ConsumerHandle, ListenerResult, RebalanceListener};
 
 use super::{LISTENER_TIME, Member};
-use crate::history::Event;
+use crate::history::{Event, Partitions};
 use crate::sabotage::Sabotage;
 
 /// See the [module](self).
@@ -23,8 +23,9 @@ impl RebalanceListener for Listener {
             self.0.history.record(Event::Shared { member, generation, parts });
         }
         let AssignmentChange { partitions: added, assignment, .. } = change;
-        self.0.history.record(Event::Assigned { member, generation, added, assignment });
+        self.0.history.record(Event::Assigned { member, generation, added, assignment: assignment.clone() });
         self.take_time().await;
+        self.look_around(assignment, &consumer).await;
         Ok(())
     }
 
@@ -52,6 +53,19 @@ impl RebalanceListener for Listener {
 }
 
 impl Listener {
+    /// What an application may want to know that keeps its own account of offsets. None of it needs a poll.
+    async fn look_around(&self, assignment: Partitions, consumer: &ConsumerHandle) {
+        let (member, limit) = (&self.0, self.0.commit_limit());
+        let Some(one) = assignment.first().cloned().filter(|_| member.fork_random().u32(0..4) == 0) else { return };
+        let committed = consumer.committed(assignment);
+        if let Some(Err(error)) = member.within(limit, "committed", committed).await {
+            member.failed("committed", &error);
+        }
+        if let Some(Err(error)) = member.within(limit, "position", consumer.position(&one)).await {
+            member.failed("position", &error);
+        }
+    }
+
     async fn take_time(&self) {
         if self.0.plan.slow_listener {
             let longest = LISTENER_TIME.as_millis() as u64;

@@ -99,8 +99,8 @@ impl Running {
         let member = Arc::new(Member::new(home, name, plan));
         let client = member.client(home);
         let consumer = member.consumer(&client);
-        consumer.subscribe(plan.topics.iter().copied()).unwrap();
         let handle = consumer.handle();
+        member.subscribe(&handle, &plan.topics);
         let (commands, told) = mpsc::unbounded_channel();
         let orders = Arc::clone(&member.orders);
         let task = tokio::spawn(async move {
@@ -355,8 +355,15 @@ impl Member {
         "failed"
     }
 
+    /// By their names, or by whatever picks them.
     fn subscribe(&self, consumer: &ConsumerHandle, topics: &BTreeSet<&'static str>) {
-        if let Err(error) = consumer.subscribe(topics.iter().copied()) {
+        let subscribed = if self.fork_random().u32(0..4) == 0 {
+            let topics = topics.clone();
+            consumer.subscribe_matching(move |topic| topics.contains(topic))
+        } else {
+            consumer.subscribe(topics.iter().copied())
+        };
+        if let Err(error) = subscribed {
             self.refused("subscribe", &error);
         }
     }
