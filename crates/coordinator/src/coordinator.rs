@@ -50,7 +50,8 @@ impl Coordinator {
     }
 
     /// Waits for the commits that are queued, leaves the group if there is a reason to (static members stay: they are
-    /// to find their partitions again), and ends the tasks. All within `timeout`, whatever the brokers do.
+    /// to find their partitions again), and ends the tasks. All within `timeout`, whatever the brokers do: where
+    /// commits take longer than half of it, the member leaves before they are done.
     ///
     /// # Errors
     ///
@@ -62,13 +63,21 @@ impl Coordinator {
     /// Dropping the future is dropping the coordinator: what has been sent takes its course, the rest is not sent.
     pub async fn close(self, leave: Option<&str>, timeout: Duration) -> Result<(), Error> {
         let shared = &self.handle.shared;
-        let deadline = Instant::now() + timeout.min(LONGEST_TIMEOUT);
+        let timeout = timeout.min(LONGEST_TIMEOUT);
+        let deadline = Instant::now() + timeout;
         let orderly = async {
-            self.handle.commits_done().await;
-            match leave {
-                Some(reason) => self.handle.leave(reason, deadline.saturating_duration_since(Instant::now())).await,
+            let has_left = match leave {
+                Some(reason) => {
+                    // Heartbeats go on meanwhile, so they are waited for here.
+                    let _: Result<_, _> = tokio::time::timeout(timeout / 2, self.handle.commits_done()).await;
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.handle.leave_with(reason, left, Duration::ZERO).await
+                }
                 None => true,
-            }
+            };
+            // A static member's may still be taken.
+            self.handle.commits_done().await;
+            has_left
         };
         let is_orderly = tokio::time::timeout_at(deadline, orderly).await.unwrap_or(false);
         let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Closed);
@@ -186,7 +195,7 @@ impl CoordinatorHandle {
     /// Leaves the group, and forgets the subscription; a join that is under way ends without an event. The coordinator
     /// stays usable: for another subscription, or for offsets without a membership. A static member only forgets that
     /// it is one. Waits for the coordinator's answer for at most `timeout`; whatever it is, the member has left as far
-    /// as this client is concerned. Commits that are queued go first. Says whether there was nothing to send, or an
+    /// as this client is concerned. Commits that are queued go first, for half of `timeout` at most. Says whether there was nothing to send, or an
     /// answer came.
     ///
     /// # Cancel safety
@@ -194,7 +203,12 @@ impl CoordinatorHandle {
     /// The member leaves also if the future is dropped, once that has been polled.
     pub async fn leave(&self, reason: &str, timeout: Duration) -> bool {
         let timeout = timeout.min(LONGEST_TIMEOUT);
-        let leave = self.shared.state().leave(now(), reason, timeout);
+        self.leave_with(reason, timeout, timeout / 2).await
+    }
+
+    /// Leaves; for so much of the time, commits go first.
+    async fn leave_with(&self, reason: &str, timeout: Duration, for_commits: Duration) -> bool {
+        let leave = self.shared.state().leave(now(), reason, timeout, for_commits);
         self.shared.changed.notify_waiters();
         let Some(number) = leave else { return true };
         let left = self.shared.wait_until(|shared| shared.is_ended() || shared.state().has_left(number));

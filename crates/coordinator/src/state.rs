@@ -50,8 +50,10 @@ pub(crate) struct Timeouts {
 struct Leaving {
     number: u64,
     leave: Leave,
-    /// It is not sent before this commit has its result.
+    /// It is not sent before this commit has its result, ..
     after: CommitId,
+    /// .. or this time has come: a commit may be tried again for longer than there is time to leave.
+    send_by: Instant,
     deadline: Instant,
     is_sent: bool,
 }
@@ -129,15 +131,22 @@ impl State {
         }
     }
 
-    /// Leaves the group. The number tells when that is done; `None`: at once.
-    pub(crate) fn leave(&mut self, now: Instant, reason: &str, timeout: Duration) -> Option<u64> {
-        self.group.leave(reason).map(|leave| self.begin_leave(leave, now + timeout))
+    /// Leaves the group; `for_commits` of `timeout` is for those that are queued. The number tells when it is done;
+    /// `None`: at once.
+    pub(crate) fn leave(
+        &mut self,
+        now: Instant,
+        reason: &str,
+        timeout: Duration,
+        for_commits: Duration,
+    ) -> Option<u64> {
+        self.group.leave(reason).map(|leave| self.begin_leave(leave, now + timeout, now + for_commits))
     }
 
-    fn begin_leave(&mut self, leave: Leave, deadline: Instant) -> u64 {
+    fn begin_leave(&mut self, leave: Leave, deadline: Instant, send_by: Instant) -> u64 {
         self.leaves += 1;
         let (number, after) = (self.leaves, self.commits.last_id());
-        self.leaving.push(Leaving { number, leave, after, deadline, is_sent: false });
+        self.leaving.push(Leaving { number, leave, after, send_by, deadline, is_sent: false });
         number
     }
 
@@ -309,7 +318,8 @@ impl State {
                     continue;
                 }
                 classic::Action::LeaveGroup(leave) => {
-                    self.begin_leave(leave, now + self.timeouts.request);
+                    let timeout = self.timeouts.request;
+                    self.begin_leave(leave, now + timeout, now + timeout / 2);
                     continue;
                 }
                 classic::Action::AbandonJoin => {
@@ -342,7 +352,7 @@ impl State {
             send(Outgoing::OffsetFetch(lookup));
         }
         for leaving in self.leaving.iter_mut().filter(|leaving| !leaving.is_sent) {
-            if self.commits.is_done(leaving.after) {
+            if leaving.send_by <= now || self.commits.is_done(leaving.after) {
                 leaving.is_sent = true;
                 send(Outgoing::LeaveGroup { number: leaving.number, leave: leaving.leave.clone() });
             }
@@ -360,7 +370,9 @@ impl State {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let is_sendable = self.coordinator.known().is_some();
         let coordinator = self.coordinator.next_deadline().filter(|_| self.wants_coordinator());
-        let leaving = self.leaving.iter().map(|leaving| leaving.deadline).min();
+        let send_by = |leaving: &Leaving| (is_sendable && !leaving.is_sent).then_some(leaving.send_by);
+        let leaving = self.leaving.iter().flat_map(|leaving| [Some(leaving.deadline), send_by(leaving)]);
+        let leaving = leaving.flatten().min();
         let group = self.group.next_deadline();
         let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));
         [coordinator, leaving, group, commits, lookups].into_iter().flatten().min()

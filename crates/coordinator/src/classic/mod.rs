@@ -55,7 +55,8 @@
 //! - A stale answer to a commit never resets a newer membership.
 //! - Partitions of topics that the member does not subscribe to any more are left out of `Assigned`, where Java joins
 //!   again at once; either way a rebalance with the new subscription follows.
-//! - LeaveGroup waits for commits that are queued, and for a coordinator to be found, within its deadline.
+//! - LeaveGroup waits for commits that are queued, for half of its time at most, and for a coordinator to be found,
+//!   within its deadline.
 
 mod heartbeat;
 mod join;

@@ -150,6 +150,12 @@ impl Harness {
         self.run();
     }
 
+    /// Leaves, with half of the time for commits.
+    pub(crate) fn leave(&mut self, timeout: Duration) {
+        self.state.leave(self.now, "done", timeout, timeout / 2);
+        self.run();
+    }
+
     /// The coordinator is found.
     pub(crate) fn found(&mut self) {
         self.state.handle_coordinator(self.now, Ok(NODE));

@@ -317,8 +317,7 @@ fn an_assignment_that_cannot_be_read_or_is_another_protocols_is_a_failure() {
 fn commits_go_before_leave_group() {
     let mut harness = Harness::stable(config());
     harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
-    harness.state.leave(harness.now, "done", Duration::from_secs(10));
-    harness.run();
+    harness.leave(Duration::from_secs(10));
     assert!(harness.is_sent("OffsetCommit") && !harness.is_sent("LeaveGroup"));
     super::answer_commit(&mut harness, ErrorCode::None);
     assert!(harness.is_sent("LeaveGroup") && !harness.state.has_left(1));
@@ -327,10 +326,45 @@ fn commits_go_before_leave_group() {
 }
 
 #[test]
+fn commits_that_take_long_hold_leave_group_back_for_half_of_its_time() {
+    let half = Duration::from_secs(5);
+    let mut harness = Harness::stable(config());
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    harness.leave(2 * half);
+    assert_eq!(harness.state.next_deadline(), Some(harness.now + half));
+    harness.pass(half / 2);
+    assert!(!harness.is_sent("LeaveGroup"));
+    harness.pass(half / 2);
+    assert!(harness.is_sent("LeaveGroup") && harness.is_sent("OffsetCommit"));
+    assert_eq!(harness.state.next_deadline(), Some(harness.now + half), "the leave's end");
+    // The same where the member leaves because nobody polls.
+    let mut harness = Harness::stable(config());
+    live(&mut harness, INTERVAL * 99);
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    live(&mut harness, INTERVAL);
+    assert!(matches!(harness.event(), Some(GroupEvent::Lost { .. })));
+    assert!(harness.is_sent("OffsetCommit") && !harness.is_sent("LeaveGroup"));
+    harness.pass(Duration::from_secs(15));
+    assert!(harness.is_sent("LeaveGroup"));
+}
+
+#[test]
+fn a_leave_that_waits_for_a_coordinator_wakes_nobody_before_its_end() {
+    let mut harness = Harness::stable(config());
+    let now = harness.now;
+    harness.pass(INTERVAL);
+    harness.fail("Heartbeat", no_answer());
+    harness.leave(Duration::from_secs(10));
+    harness.pass(Duration::from_secs(6));
+    assert_eq!(harness.state.next_deadline(), Some(now + INTERVAL + Duration::from_secs(10)));
+    harness.found();
+    assert!(harness.is_sent("LeaveGroup"));
+}
+
+#[test]
 fn a_leave_that_is_not_answered_ends_with_its_time() {
     let mut harness = Harness::stable(config());
-    harness.state.leave(harness.now, "done", Duration::from_secs(10));
-    harness.run();
+    harness.leave(Duration::from_secs(10));
     assert_eq!(harness.state.next_deadline(), Some(harness.now + Duration::from_secs(10)));
     harness.pass(Duration::from_secs(10));
     assert!(harness.state.has_left(1));
