@@ -82,9 +82,9 @@ impl Coordinator {
         let is_orderly = tokio::time::timeout_at(deadline, orderly).await.unwrap_or(false);
         let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Closed);
         let has_failed = match tasks {
-            Tasks::Running(alive, supervisor) => {
+            Tasks::Running(alive, ended) => {
                 drop(alive);
-                supervisor.await.is_err()
+                ended.await.is_err()
             }
             Tasks::Failed => true,
             Tasks::NotStarted | Tasks::Closed => false,

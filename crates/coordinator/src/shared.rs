@@ -9,7 +9,6 @@ use std::time::Duration;
 use ottla_cluster::Cluster;
 use ottla_wire::TopicPartition;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::driver::{self, now};
 use crate::offsets::{CommitId, Found};
@@ -41,12 +40,39 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) enum Tasks {
     NotStarted,
-    /// The supervisor ends when the sender is dropped.
-    Running(oneshot::Sender<()>, JoinHandle<()>),
+    /// The supervisor ends when the sender is dropped. The receiver hears when it has; nothing, if nobody wanted it to.
+    Running(oneshot::Sender<()>, oneshot::Receiver<()>),
     /// The supervisor has ended, and nobody wanted it to: it panicked, or its runtime was shut down.
     Failed,
     /// Closed, or dropped.
     Closed,
+}
+
+/// The supervisor has this from before it is spawned: wherever it ends, and also where its runtime drops it before it
+/// has run at all, it is told.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) shared: Arc<Shared>,
+    /// `None`, once it was told that all is as it should be.
+    has_ended: Option<oneshot::Sender<()>>,
+}
+
+impl Ending {
+    /// Ends in good order, rather than by a panic or the end of the runtime.
+    pub(crate) fn in_order(mut self) {
+        let has_ended = self.has_ended.take();
+        drop(self);
+        if let Some(has_ended) = has_ended {
+            // Whoever closes may not want to know any more.
+            let _: Result<_, _> = has_ended.send(());
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
 }
 
 impl Shared {
@@ -203,18 +229,23 @@ impl Shared {
 
     /// Starts the supervisor, unless it has been.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
-        let mut tasks = self.tasks();
-        if let Some(error) = self.end_of(&tasks) {
-            return Err(error);
-        }
-        if matches!(*tasks, Tasks::Running(..)) {
-            return Ok(());
-        }
-        let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
-        let (alive, ended) = oneshot::channel();
-        let supervisor = runtime.spawn(driver::supervise(Arc::clone(self), ended));
-        *tasks = Tasks::Running(alive, supervisor);
-        Ok(())
+        let (runtime, ending, closed) = {
+            let mut tasks = self.tasks();
+            if let Some(error) = self.end_of(&tasks) {
+                return Err(error);
+            }
+            if matches!(*tasks, Tasks::Running(..)) {
+                return Ok(());
+            }
+            let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
+            let (alive, closed) = oneshot::channel();
+            let (has_ended, ended) = oneshot::channel();
+            *tasks = Tasks::Running(alive, ended);
+            (runtime, Ending { shared: Arc::clone(self), has_ended: Some(has_ended) }, closed)
+        };
+        // A runtime that is shut down drops it here and now, which takes the lock again.
+        drop(runtime.spawn(driver::supervise(ending, closed)));
+        self.check_not_ended()
     }
 }
 

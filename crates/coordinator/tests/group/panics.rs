@@ -10,10 +10,10 @@ use ottla_broker::EmbeddedCluster;
 use ottla_coordinator::assignor::{
     Assignor, AssignorError, GroupMember, LastAssignment, MemberAssignment, RebalanceProtocol, Topics,
 };
-use ottla_coordinator::{CoordinatorHandle, Error, GroupConfig, GroupEvent};
+use ottla_coordinator::{Coordinator, CoordinatorHandle, Error, GroupConfig, GroupEvent};
 use ottla_wire::ApiKey;
 
-use crate::member::{InTurn, Member, client, config, in_memory, offsets, partitions, start};
+use crate::member::{InTurn, Member, client, client_with, config, in_memory, offsets, partitions, start, topics};
 
 const INNER: InTurn = InTurn { name: "panicking", protocol: RebalanceProtocol::Eager };
 
@@ -129,6 +129,45 @@ fn the_end_of_the_runtime_is_told() {
         let closed = member.coordinator.close(Some("done"), Duration::from_secs(5)).await;
         assert!(matches!(closed, Err(Error::TaskEnded { .. })), "{closed:?}");
     });
+}
+
+#[test]
+fn the_end_of_the_runtime_is_told_also_where_the_task_never_ran() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let ended = |result: Result<_, _>| match result {
+        Err(Error::TaskEnded { .. }) => {}
+        other => panic!("{other:?}"),
+    };
+    for is_spawned_before in [true, false] {
+        let (one, other) = (runtime(), runtime());
+        let cluster = one.block_on(start(in_memory()));
+        let coordinator =
+            Coordinator::new(client_with(&cluster, 1, |config| config.runtime(one.handle().clone())), config());
+        let coordinator = coordinator.unwrap();
+        let handle = coordinator.handle().clone();
+        let (before, after) = if is_spawned_before {
+            let before = handle.commit(offsets(&[(0, 1)]));
+            drop(one);
+            (Some(before), handle.commit(offsets(&[(0, 2)])))
+        } else {
+            drop(one);
+            (None, handle.commit(offsets(&[(0, 2)])))
+        };
+        let all = async {
+            if let Some(before) = before {
+                ended(before.await);
+            }
+            ended(after.await);
+            ended(handle.committed(partitions(0..1), Duration::from_secs(5)).await.map(drop));
+            handle.subscribe(topics(&["topic"]));
+            handle.join(Vec::new());
+            assert!(matches!(failure(&handle).await, Error::TaskEnded { .. }));
+            assert!(!handle.is_joining());
+            ended(coordinator.close(Some("done"), Duration::from_secs(5)).await);
+        };
+        let all = other.block_on(async { tokio::time::timeout(Duration::from_mins(1), all).await });
+        all.expect("nothing hangs");
+    }
 }
 
 #[tokio::test(start_paused = true)]
