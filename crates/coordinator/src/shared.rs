@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) group: Arc<str>,
     state: Mutex<State>,
-    /// Who waits for the results of commits and lookups.
+    /// Who waits for the results of commits, lookups and leaves.
     waiting: Mutex<Waiting>,
     tasks: Mutex<Tasks>,
     /// Tells the supervisor that there may be something to do.
@@ -30,11 +30,12 @@ pub(crate) struct Shared {
     happened: Notify,
 }
 
-/// Bounded by what callers hold and by their time limits: each entry is a commit or a lookup under way.
+/// Bounded by what callers hold and by their time limits: each entry is a commit, a lookup or a leave under way.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) commits: BTreeMap<CommitId, oneshot::Sender<Result<(), Error>>>,
     pub(crate) lookups: BTreeMap<u64, oneshot::Sender<Result<Found, Error>>>,
+    leaves: BTreeMap<u64, oneshot::Sender<Result<(), Error>>>,
 }
 
 #[derive(Debug)]
@@ -104,10 +105,6 @@ impl Shared {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn is_ended(&self) -> bool {
-        self.end_of(&self.tasks()).is_some()
-    }
-
     /// What fails whatever is attempted, once the tasks have ended.
     fn end_of(&self, tasks: &Tasks) -> Option<Error> {
         match tasks {
@@ -167,12 +164,28 @@ impl Shared {
         Ok(lookup)
     }
 
+    /// Leaves, as far as this client is concerned. Gives what waits for the result; `None`: there is nothing to send.
+    pub(crate) fn leave(
+        &self,
+        reason: &str,
+        timeout: Duration,
+        for_commits: Duration,
+    ) -> Result<Option<oneshot::Receiver<Result<(), Error>>>, Error> {
+        // Held as for a commit.
+        let mut waiting = self.waiting();
+        let Some(number) = self.state().leave(now(), reason, timeout, for_commits) else { return Ok(None) };
+        self.check_not_ended()?;
+        let (result, answer) = oneshot::channel();
+        waiting.leaves.insert(number, result);
+        Ok(Some(answer))
+    }
+
     /// Gives out results, and tells whoever waits for something.
     pub(crate) fn publish(&self) {
         let mut waiting = self.waiting();
-        let (commits, lookups) = {
+        let (commits, lookups, leaves) = {
             let mut state = self.state();
-            (state.commits.take_results(), state.lookups.take_results())
+            (state.commits.take_results(), state.lookups.take_results(), state.leaves.take_results())
         };
         for (id, result) in commits {
             if let Some(sender) = waiting.commits.remove(&id) {
@@ -183,6 +196,12 @@ impl Shared {
         for (id, result) in lookups {
             if let Some(sender) = waiting.lookups.remove(&id) {
                 // Whoever asked may have gone.
+                let _: Result<_, _> = sender.send(result);
+            }
+        }
+        for (number, result) in leaves {
+            if let Some(sender) = waiting.leaves.remove(&number) {
+                // Whoever left may not want to know.
                 let _: Result<_, _> = sender.send(result);
             }
         }
@@ -203,9 +222,9 @@ impl Shared {
         if !matches!(error, Error::Closed) {
             self.state().group.handle_task_ended(error.clone());
         }
-        let Waiting { commits, lookups } = std::mem::take(&mut *self.waiting());
-        for sender in commits.into_values() {
-            // Whoever committed may not want to know.
+        let Waiting { commits, lookups, leaves } = std::mem::take(&mut *self.waiting());
+        for sender in commits.into_values().chain(leaves.into_values()) {
+            // Whoever committed or left may not want to know.
             let _: Result<_, _> = sender.send(Err(error.clone()));
         }
         for sender in lookups.into_values() {

@@ -1,7 +1,7 @@
 //! All that one coordinator client knows, and what is to be done next. Does no I/O and reads no clock.
 //!
-//! It holds the membership, the commits and the lookups together with the one thing that they share: which broker
-//! coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
+//! It holds the membership, the commits, the lookups and the leaves together with the one thing that they share: which
+//! broker coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
 //! change it directly; the [driver](crate::driver) asks it what to do, and hands it what came back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_cluster::{Backoff, Metadata};
-use ottla_wire::messages::{LeaveGroupResponse, OffsetCommitResponse};
+use ottla_wire::messages::OffsetCommitResponse;
 use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
-use crate::classic::{self, AssignJob, ClassicGroup, LeaderAssignment, Leave, MembershipView, topics_of};
+use crate::classic::{self, AssignJob, ClassicGroup, LeaderAssignment, MembershipView, topics_of};
 use crate::find::{CoordinatorCache, Found};
+use crate::leaving::Leaves;
 use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
 use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, OffsetAndMetadata};
@@ -24,11 +25,10 @@ pub(crate) struct State {
     pub(crate) group: ClassicGroup,
     pub(crate) commits: CommitQueue,
     pub(crate) lookups: Lookups,
+    pub(crate) leaves: Leaves,
     group_id: Arc<str>,
     group_instance_id: Option<Arc<str>>,
     coordinator: CoordinatorCache,
-    leaving: Vec<Leaving>,
-    leaves: u64,
     /// Topics about which the cluster is to be asked.
     stale_topics: BTreeSet<Arc<str>>,
     /// Whether connections to a coordinator that is none are to be cut.
@@ -43,19 +43,6 @@ pub(crate) struct Timeouts {
     pub(crate) request: Duration,
     /// `default.api.timeout.ms`
     pub(crate) api: Duration,
-}
-
-/// A LeaveGroup under way.
-#[derive(Debug)]
-struct Leaving {
-    number: u64,
-    leave: Leave,
-    /// It is not sent before this commit has its result, ..
-    after: CommitId,
-    /// .. or this time has come: a commit may be tried again for longer than there is time to leave.
-    send_by: Instant,
-    deadline: Instant,
-    is_sent: bool,
 }
 
 /// What the driver is to do.
@@ -87,11 +74,10 @@ impl State {
             group_instance_id: config.group_instance_id.as_deref().map(Into::into),
             commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
             lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
+            leaves: Leaves::new(Arc::clone(&group_id)),
             coordinator: CoordinatorCache::new(backoff()),
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
             group_id,
-            leaving: Vec::new(),
-            leaves: 0,
             stale_topics: BTreeSet::new(),
             is_to_disconnect: false,
             timeouts,
@@ -131,8 +117,8 @@ impl State {
         }
     }
 
-    /// Leaves the group; `for_commits` of `timeout` is for those that are queued. The number tells when it is done;
-    /// `None`: at once.
+    /// Leaves the group; `for_commits` of `timeout` is for those that are queued. The number goes with the
+    /// result; `None`: there is nothing to send.
     pub(crate) fn leave(
         &mut self,
         now: Instant,
@@ -140,18 +126,8 @@ impl State {
         timeout: Duration,
         for_commits: Duration,
     ) -> Option<u64> {
-        self.group.leave(reason).map(|leave| self.begin_leave(leave, now + timeout, now + for_commits))
-    }
-
-    fn begin_leave(&mut self, leave: Leave, deadline: Instant, send_by: Instant) -> u64 {
-        self.leaves += 1;
-        let (number, after) = (self.leaves, self.commits.last_id());
-        self.leaving.push(Leaving { number, leave, after, send_by, deadline, is_sent: false });
-        number
-    }
-
-    pub(crate) fn has_left(&self, number: u64) -> bool {
-        self.leaving.iter().all(|leaving| leaving.number != number)
+        let leave = self.group.leave(reason)?;
+        Some(self.leaves.begin(now, leave, self.commits.last_id(), timeout, for_commits))
     }
 
     // What has happened.
@@ -177,7 +153,7 @@ impl State {
                 if !error.is_retriable() {
                     self.commits.fail_all(&error);
                     self.lookups.fail_all(&error);
-                    self.leaving.retain(|leaving| leaving.is_sent);
+                    self.leaves.fail_unsent(&error);
                     self.group.handle_coordinator_refused(error);
                 }
             }
@@ -212,7 +188,7 @@ impl State {
             Incoming::JoinGroup { attempt, answer } => self.group.handle_join_group(now, attempt, answer),
             Incoming::SyncGroup { attempt, answer } => self.group.handle_sync_group(now, attempt, answer),
             Incoming::Heartbeat { number, answer } => self.group.handle_heartbeat(now, number, answer),
-            Incoming::LeaveGroup { number, answer } => self.handle_left(number, answer),
+            Incoming::LeaveGroup { number, answer } => self.leaves.handle_answer(number, from.node, answer),
             Incoming::OffsetCommit { number, answer } => self.handle_committed(now, from, number, answer),
             Incoming::OffsetFetch { asked, answer } => {
                 let consequences = self.lookups.handle_answer(now, &asked, from.node, answer);
@@ -222,17 +198,6 @@ impl State {
         }
         let is_doubted = self.group.take_coordinator_doubt();
         self.doubt_coordinator(now, from, is_doubted);
-    }
-
-    fn handle_left(&mut self, number: u64, answer: Result<LeaveGroupResponse, Error>) {
-        match answer.map(|response| response.error_code) {
-            Ok(ErrorCode::None) => {}
-            Ok(error_code) => tracing::warn!(group = %self.group_id, %error_code, "LeaveGroup was refused"),
-            Err(error) => {
-                tracing::warn!(group = %self.group_id, error = &error as &dyn std::error::Error, "LeaveGroup failed");
-            }
-        }
-        self.leaving.retain(|leaving| leaving.number != number);
     }
 
     fn handle_committed(
@@ -275,7 +240,7 @@ impl State {
         }
         self.commits.handle_timeout(now);
         self.lookups.handle_timeout(now);
-        self.leaving.retain(|leaving| leaving.deadline > now);
+        self.leaves.handle_timeout(now);
     }
 
     // What is to be done.
@@ -319,7 +284,7 @@ impl State {
                 }
                 classic::Action::LeaveGroup(leave) => {
                     let timeout = self.timeouts.request;
-                    self.begin_leave(leave, now + timeout, now + timeout / 2);
+                    self.leaves.begin(now, leave, self.commits.last_id(), timeout, timeout / 2);
                     continue;
                 }
                 classic::Action::AbandonJoin => {
@@ -351,11 +316,8 @@ impl State {
         while let Some(lookup) = self.lookups.next_request(now, |topic| metadata.topic(topic)?.id) {
             send(Outgoing::OffsetFetch(lookup));
         }
-        for leaving in self.leaving.iter_mut().filter(|leaving| !leaving.is_sent) {
-            if leaving.send_by <= now || self.commits.is_done(leaving.after) {
-                leaving.is_sent = true;
-                send(Outgoing::LeaveGroup { number: leaving.number, leave: leaving.leave.clone() });
-            }
+        while let Some((number, leave)) = self.leaves.next_request(now, |commit| self.commits.is_done(commit)) {
+            send(Outgoing::LeaveGroup { number, leave });
         }
     }
 
@@ -363,19 +325,17 @@ impl State {
         self.group.wants_coordinator()
             || !self.commits.is_empty()
             || !self.lookups.is_empty()
-            || self.leaving.iter().any(|leaving| !leaving.is_sent)
+            || self.leaves.has_unsent()
     }
 
     /// When [`next_actions`](Self::next_actions) has something to do that it has not now.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let is_sendable = self.coordinator.known().is_some();
         let coordinator = self.coordinator.next_deadline().filter(|_| self.wants_coordinator());
-        let send_by = |leaving: &Leaving| (is_sendable && !leaving.is_sent).then_some(leaving.send_by);
-        let leaving = self.leaving.iter().flat_map(|leaving| [Some(leaving.deadline), send_by(leaving)]);
-        let leaving = leaving.flatten().min();
+        let leaves = self.leaves.next_deadline(is_sendable);
         let group = self.group.next_deadline();
         let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));
-        [coordinator, leaving, group, commits, lookups].into_iter().flatten().min()
+        [coordinator, leaves, group, commits, lookups].into_iter().flatten().min()
     }
 }
 

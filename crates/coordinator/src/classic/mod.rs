@@ -44,9 +44,10 @@
 //!
 //! *Next*: the heartbeat counts as failed, and the next is sent after a back-off. Where the coordinator is looked for
 //! again its connections are cut, and what is in flight on them fails. In Unjoined and PreparingRebalance
-//! there are no heartbeats, and the answer to an earlier one changes nothing. LeaveGroup's answer never changes anything.
+//! there are no heartbeats, and the answer to an earlier one changes nothing. LeaveGroup's answer changes nothing of
+//! the member: `leaving` tells it to whoever left.
 //! `offsets::commit` has the table of OffsetCommit, `offsets::fetch` that of OffsetFetch, and with FindCoordinator every
-//! retriable code is retried and every other is *failed*, which also ends all commits and lookups that wait for it.
+//! retriable code is retried and every other is *failed*, which also ends all commits, lookups and leaves that wait for it.
 //!
 //! # Where this differs from Java
 //!

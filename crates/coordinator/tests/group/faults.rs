@@ -72,6 +72,36 @@ async fn a_commit_that_is_tried_again_and_again_keeps_nobody_from_leaving() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leave_that_nobody_confirmed_is_none() {
+    let faults = [
+        (Fault::close_connection().on_api(ApiKey::LeaveGroup), None),
+        (
+            Fault::error(ErrorCode::CoordinatorLoadInProgress).on_api(ApiKey::LeaveGroup),
+            Some(ErrorCode::CoordinatorLoadInProgress),
+        ),
+    ];
+    for (fault, error_code) in faults {
+        for is_closed in [true, false] {
+            let cluster = start(in_memory()).await;
+            let mut member = Member::join(&client(&cluster), config());
+            member.poll_until_assigned(1).await;
+            cluster.faults().inject(fault.clone().always());
+            let before = Instant::now();
+            if is_closed {
+                let error = member.coordinator.close(Some("done"), QUICK).await.unwrap_err();
+                assert_eq!(error.error_code(), error_code, "{error}");
+                assert!(matches!(error, Error::NoAnswer { .. } | Error::Refused { .. }), "{error}");
+            } else {
+                assert!(!member.handle().leave("done", QUICK).await);
+                assert!(member.handle().membership().is_none(), "it has left all the same");
+            }
+            assert!(before.elapsed() < QUICK, "it is known at once");
+            assert_eq!(cluster.describe_group(GROUP).await.unwrap().members.len(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_is_bounded_while_joining_and_while_the_coordinator_is_looked_for() {
     for api in [ApiKey::FindCoordinator, ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::LeaveGroup] {
         let cluster = start(in_memory()).await;
