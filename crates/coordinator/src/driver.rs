@@ -133,6 +133,10 @@ impl Supervisor {
                 self.tasks.spawn(async move { Ended::Coordinator(find_coordinator(&cluster, &group).await) });
             }
             Action::Send { to, timeout, request } => self.send(to, timeout, request),
+            Action::Join { to, timeout, attempt, job } => match job.run() {
+                Ok(request) => self.send(to, timeout, Outgoing::JoinGroup { attempt, request }),
+                Err(error) => shared.state().handle(now(), to, Incoming::JoinGroup { attempt, answer: Err(error) }),
+            },
             Action::Assign { attempt, job } => {
                 let (cluster, group) = (shared.cluster.clone(), Arc::clone(&shared.group));
                 self.tasks

@@ -12,7 +12,7 @@ use ottla_cluster::{Backoff, Metadata};
 use ottla_wire::messages::OffsetCommitResponse;
 use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
-use crate::classic::{self, AssignJob, ClassicGroup, LeaderAssignment, MembershipView, topics_of};
+use crate::classic::{self, AssignJob, ClassicGroup, JoinJob, LeaderAssignment, MembershipView, topics_of};
 use crate::find::{CoordinatorCache, Found};
 use crate::leaving::Leaves;
 use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
@@ -52,6 +52,8 @@ pub(crate) enum Action {
     FindCoordinator,
     /// Ask the coordinator.
     Send { to: Found, timeout: Duration, request: Outgoing },
+    /// Run the job, and send what comes of it.
+    Join { to: Found, timeout: Duration, attempt: u64, job: Box<JoinJob> },
     /// Ask about the topics of the job, and run it.
     Assign { attempt: u64, job: Box<AssignJob> },
     /// Cut the connection on which JoinGroup and SyncGroup are parked.
@@ -269,8 +271,12 @@ impl State {
     fn next_of_group(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some(action) = self.group.next_action(now) {
             let (timeout, request) = match action {
-                classic::Action::JoinGroup { attempt, request, timeout } => {
-                    (timeout, Outgoing::JoinGroup { attempt, request })
+                classic::Action::JoinGroup { attempt, job, timeout } => {
+                    match self.coordinator.known() {
+                        Some(to) => actions.push(Action::Join { to, timeout, attempt, job }),
+                        None => self.lost_before(now, |error| Incoming::JoinGroup { attempt, answer: Err(error) }),
+                    }
+                    continue;
                 }
                 classic::Action::SyncGroup { attempt, request } => {
                     (self.timeouts.request, Outgoing::SyncGroup { attempt, request })
@@ -297,14 +303,18 @@ impl State {
     }
 
     fn send_to_coordinator(&mut self, now: Instant, timeout: Duration, request: Outgoing, actions: &mut Vec<Action>) {
-        if let Some(to) = self.coordinator.known() {
-            actions.push(Action::Send { to, timeout, request });
-            return;
+        match self.coordinator.known() {
+            Some(to) => actions.push(Action::Send { to, timeout, request }),
+            // As between JoinGroup and SyncGroup.
+            None => self.lost_before(now, |error| request.fail(error)),
         }
-        // It was lost between JoinGroup and SyncGroup.
+    }
+
+    /// The coordinator was lost before something could be sent.
+    fn lost_before(&mut self, now: Instant, fail: impl FnOnce(Error) -> Incoming) {
         let (group, error_code) = (Arc::clone(&self.group_id), ErrorCode::CoordinatorNotAvailable);
         let nobody = Found { node: NodeId::NONE, epoch: 0 };
-        self.handle(now, nobody, request.fail(Error::FindCoordinator { group, error_code }));
+        self.handle(now, nobody, fail(Error::FindCoordinator { group, error_code }));
     }
 
     fn next_of_offsets(&mut self, now: Instant, to: Found, metadata: &Metadata, actions: &mut Vec<Action>) {

@@ -67,6 +67,7 @@ mod state;
 mod sync;
 mod watch;
 
+pub(crate) use join::JoinJob;
 pub(crate) use leader::{AssignJob, LeaderAssignment};
 pub(crate) use leave::Leave;
 pub(crate) use state::{Action, ClassicGroup, Identity, MembershipView};

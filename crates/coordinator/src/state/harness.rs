@@ -119,6 +119,10 @@ impl Harness {
                 match action {
                     Action::FindCoordinator => self.asks += 1,
                     Action::Send { to, request, .. } => self.sent.push_back((to, request)),
+                    Action::Join { to, attempt, job, .. } => {
+                        let request = job.run().expect("its assignor has nothing to say");
+                        self.sent.push_back((to, Outgoing::JoinGroup { attempt, request }));
+                    }
                     Action::Assign { attempt, job } => self.jobs.push((attempt, *job)),
                     Action::AbandonJoin => {
                         self.abandoned += 1;

@@ -1,8 +1,8 @@
-//! Assignors that panic: the application's own code, called by the member's task.
+//! Assignors that panic, or ask about the member: the application's own code, called by the member's task.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,6 +83,54 @@ async fn an_assignor_that_panics_has_failed_and_is_tried_again() {
         assert_eq!(member.assignment, partitions(0..6));
         member.coordinator.close(Some("done"), Duration::from_secs(5)).await.unwrap();
     }
+}
+
+/// As [`InTurn`], but asks the member's handle about the membership.
+#[derive(Debug, Default)]
+struct Asking {
+    handle: OnceLock<CoordinatorHandle>,
+    answered: AtomicUsize,
+}
+
+impl Asking {
+    /// Asks from another thread, so that a handle that is locked fails the test and does not hang it.
+    #[allow(clippy::disallowed_methods, reason = "a thread of the application's")]
+    fn ask(&self) {
+        let Some(handle) = self.handle.get().cloned() else { return };
+        let (result, answer) = mpsc::channel();
+        std::thread::spawn(move || result.send((handle.is_joining(), handle.membership().is_none())));
+        assert_eq!(answer.recv_timeout(Duration::from_secs(10)), Ok((true, true)), "it is joining");
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Assignor for Asking {
+    fn name(&self) -> &str {
+        INNER.name
+    }
+
+    fn user_data(&self, _: &LastAssignment) -> Option<Bytes> {
+        self.ask();
+        None
+    }
+
+    fn assign(&self, topics: &Topics, members: &[GroupMember]) -> Result<Vec<MemberAssignment>, AssignorError> {
+        self.ask();
+        INNER.assign(topics, members)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignor_may_ask_about_the_member() {
+    let cluster = start(in_memory()).await;
+    let assignor = Arc::new(Asking::default());
+    let mut config = config();
+    config.assignors = vec![Arc::clone(&assignor) as Arc<dyn Assignor>];
+    let mut member = Member::join(&client(&cluster), config);
+    assignor.handle.set(member.handle().clone()).unwrap();
+    member.poll_until_assigned(1).await;
+    // JoinGroup goes without an id first, and then with it.
+    assert_eq!(assignor.answered.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test(start_paused = true)]
