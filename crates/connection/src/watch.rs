@@ -123,11 +123,15 @@ impl<T> Receiver<T> {
             let woken = self.waiting.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
+            // First: what is sent before the end, however shortly, is seen after it.
+            let is_last = self.value.has_changed().is_err();
             if self.value.borrow().has_changed() {
                 self.value.mark_unchanged();
                 return Ok(());
             }
-            self.value.has_changed().map_err(|_| Closed)?;
+            if is_last {
+                return Err(Closed);
+            }
             woken.await;
         }
     }
@@ -169,7 +173,11 @@ fn take_if<T: Clone>(value: &mut watch::Receiver<T>, is_wanted: impl FnOnce(&T) 
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Waker};
 
     use super::*;
 
@@ -238,5 +246,38 @@ mod tests {
             }
         });
         assert_eq!(wanted, Ok(3));
+    }
+
+    /// The two race for real: what is looked for lies between two loads.
+    #[test]
+    fn the_last_value_is_seen_also_where_the_end_comes_right_behind_it() {
+        let is_begun = AtomicBool::new(false);
+        let (give, senders) = std::sync::mpsc::channel::<Sender<i32>>();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for sender in senders {
+                    is_begun.store(true, Ordering::Release);
+                    for _ in 0..50 {
+                        std::hint::spin_loop();
+                    }
+                    sender.send_replace(1);
+                }
+            });
+            let mut context = Context::from_waker(Waker::noop());
+            for round in 0..50_000 {
+                let (sender, mut receiver) = channel(0);
+                give.send(sender).unwrap();
+                while !is_begun.swap(false, Ordering::Acquire) {
+                    std::thread::yield_now();
+                }
+                let changed = loop {
+                    if let Poll::Ready(changed) = pin!(receiver.changed()).poll(&mut context) {
+                        break changed;
+                    }
+                };
+                assert_eq!(changed, Ok(()), "in round {round}");
+            }
+            drop(give);
+        });
     }
 }

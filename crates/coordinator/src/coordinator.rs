@@ -50,32 +50,40 @@ impl Coordinator {
     }
 
     /// Waits for the commits that are queued, leaves the group if there is a reason to (static members stay: they are
-    /// to find their partitions again), and ends the tasks. All within `timeout`, whatever the brokers do.
+    /// to find their partitions again), and ends the tasks. All within `timeout`, whatever the brokers do: where
+    /// commits take longer than half of it, the member leaves before they are done.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] where commits or the leave did not come about in time; it is closed all the same. What a
-    /// commit failed with, its own future tells. [`Error::TaskEnded`] where there was no task any more to do it.
+    /// [`Error::TimedOut`] where commits or the leave did not come about in time; what else kept the coordinator from
+    /// saying that the member has left, such as [`Error::Refused`] or [`Error::NoAnswer`]. It is closed all the same,
+    /// and the group goes on without it when its session is over. What a commit failed with, its own future tells.
+    /// [`Error::TaskEnded`] where there was no task any more to do it.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future is dropping the coordinator: what has been sent takes its course, the rest is not sent.
     pub async fn close(self, leave: Option<&str>, timeout: Duration) -> Result<(), Error> {
         let shared = &self.handle.shared;
-        let deadline = Instant::now() + timeout.min(LONGEST_TIMEOUT);
+        let timeout = timeout.min(LONGEST_TIMEOUT);
+        let deadline = Instant::now() + timeout;
+        let mut left = Ok(());
         let orderly = async {
-            self.handle.commits_done().await;
-            match leave {
-                Some(reason) => self.handle.leave(reason, deadline.saturating_duration_since(Instant::now())).await,
-                None => true,
+            if let Some(reason) = leave {
+                // Heartbeats go on meanwhile, so they are waited for here.
+                let _: Result<_, _> = tokio::time::timeout(timeout / 2, self.handle.commits_done()).await;
+                let remaining = deadline.saturating_duration_since(Instant::now());
+                left = self.handle.leave_with(reason, remaining, Duration::ZERO).await;
             }
+            // A static member's may still be taken.
+            self.handle.commits_done().await;
         };
-        let is_orderly = tokio::time::timeout_at(deadline, orderly).await.unwrap_or(false);
+        let in_time = tokio::time::timeout_at(deadline, orderly).await;
         let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Closed);
         let has_failed = match tasks {
-            Tasks::Running(alive, supervisor) => {
+            Tasks::Running(alive, ended) => {
                 drop(alive);
-                supervisor.await.is_err()
+                ended.await.is_err()
             }
             Tasks::Failed => true,
             Tasks::NotStarted | Tasks::Closed => false,
@@ -83,10 +91,11 @@ impl Coordinator {
         if has_failed {
             return Err(shared.task_ended());
         }
-        if is_orderly {
-            return Ok(());
+        if in_time.is_ok() {
+            return left;
         }
-        Err(Error::TimedOut { attempted: "closing", group: Arc::clone(&shared.group), timeout, source: None })
+        let source = left.err().map(Box::new);
+        Err(Error::TimedOut { attempted: "closing", group: Arc::clone(&shared.group), timeout, source })
     }
 }
 
@@ -186,19 +195,27 @@ impl CoordinatorHandle {
     /// Leaves the group, and forgets the subscription; a join that is under way ends without an event. The coordinator
     /// stays usable: for another subscription, or for offsets without a membership. A static member only forgets that
     /// it is one. Waits for the coordinator's answer for at most `timeout`; whatever it is, the member has left as far
-    /// as this client is concerned. Commits that are queued go first. Says whether there was nothing to send, or an
-    /// answer came.
+    /// as this client is concerned. Commits that are queued go first, for half of `timeout` at most. Says whether
+    /// there was nothing to send, or the coordinator has confirmed it: if not, the group may wait until the session is
+    /// over.
     ///
     /// # Cancel safety
     ///
     /// The member leaves also if the future is dropped, once that has been polled.
     pub async fn leave(&self, reason: &str, timeout: Duration) -> bool {
         let timeout = timeout.min(LONGEST_TIMEOUT);
-        let leave = self.shared.state().leave(now(), reason, timeout);
+        self.leave_with(reason, timeout, timeout / 2).await.is_ok()
+    }
+
+    /// Leaves; for so much of the time, commits go first.
+    async fn leave_with(&self, reason: &str, timeout: Duration, for_commits: Duration) -> Result<(), Error> {
+        let answer = self.shared.leave(reason, timeout, for_commits);
         self.shared.changed.notify_waiters();
-        let Some(number) = leave else { return true };
-        let left = self.shared.wait_until(|shared| shared.is_ended() || shared.state().has_left(number));
-        tokio::time::timeout(timeout, left).await.is_ok() && !self.shared.is_ended()
+        let Some(answer) = answer? else { return Ok(()) };
+        let group = Arc::clone(&self.shared.group);
+        let timed_out = Error::TimedOut { attempted: "LeaveGroup", group, timeout, source: None };
+        let answer = tokio::time::timeout(timeout, answer).await.map_err(|_| timed_out)?;
+        answer.unwrap_or(Err(Error::Closed))
     }
 
     /// Commits offsets: as the member of the generation that is current at the time of this call, or, where nothing is

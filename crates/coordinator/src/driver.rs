@@ -28,7 +28,7 @@ use crate::Error;
 use crate::classic::{AssignJob, LeaderAssignment, topics_of};
 use crate::find::{self, Found, Located};
 use crate::request::{Incoming, Outgoing};
-use crate::shared::Shared;
+use crate::shared::{Ending, Shared};
 use crate::state::Action;
 
 /// What a task of the supervisor's ends with.
@@ -40,7 +40,12 @@ enum Ended {
 }
 
 /// Runs until the coordinator is dropped or closed.
-pub(crate) async fn supervise(shared: Arc<Shared>, mut ended: oneshot::Receiver<()>) {
+pub(crate) async fn supervise(ending: Ending, closed: oneshot::Receiver<()>) {
+    run(Arc::clone(&ending.shared), closed).await;
+    ending.in_order();
+}
+
+async fn run(shared: Arc<Shared>, mut closed: oneshot::Receiver<()>) {
     let mut supervisor = Supervisor::new(Arc::clone(&shared));
     let mut metadata = shared.cluster.metadata_changes();
     loop {
@@ -50,7 +55,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>, mut ended: oneshot::Receiver<
         let deadline = supervisor.act();
         tokio::select! {
             biased; // the end first; then what makes the others obsolete
-            _ = &mut ended => return,
+            _ = &mut closed => return,
             change = metadata.changed() => {
                 if change.is_err() {
                     return; // the cluster is gone
@@ -128,6 +133,10 @@ impl Supervisor {
                 self.tasks.spawn(async move { Ended::Coordinator(find_coordinator(&cluster, &group).await) });
             }
             Action::Send { to, timeout, request } => self.send(to, timeout, request),
+            Action::Join { to, timeout, attempt, job } => match job.run() {
+                Ok(request) => self.send(to, timeout, Outgoing::JoinGroup { attempt, request }),
+                Err(error) => shared.state().handle(now(), to, Incoming::JoinGroup { attempt, answer: Err(error) }),
+            },
             Action::Assign { attempt, job } => {
                 let (cluster, group) = (shared.cluster.clone(), Arc::clone(&shared.group));
                 self.tasks
@@ -236,7 +245,6 @@ impl Drop for Supervisor {
         if let Lane::Open { connection, .. } = &self.parked {
             connection.abort();
         }
-        self.shared.end();
     }
 }
 

@@ -52,6 +52,7 @@ mod driver;
 mod error;
 mod event;
 mod find;
+mod leaving;
 mod offsets;
 mod request;
 mod shared;

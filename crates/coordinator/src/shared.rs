@@ -9,7 +9,6 @@ use std::time::Duration;
 use ottla_cluster::Cluster;
 use ottla_wire::TopicPartition;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::driver::{self, now};
 use crate::offsets::{CommitId, Found};
@@ -22,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) group: Arc<str>,
     state: Mutex<State>,
-    /// Who waits for the results of commits and lookups.
+    /// Who waits for the results of commits, lookups and leaves.
     waiting: Mutex<Waiting>,
     tasks: Mutex<Tasks>,
     /// Tells the supervisor that there may be something to do.
@@ -31,22 +30,50 @@ pub(crate) struct Shared {
     happened: Notify,
 }
 
-/// Bounded by what callers hold and by their time limits: each entry is a commit or a lookup under way.
+/// Bounded by what callers hold and by their time limits: each entry is a commit, a lookup or a leave under way.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) commits: BTreeMap<CommitId, oneshot::Sender<Result<(), Error>>>,
     pub(crate) lookups: BTreeMap<u64, oneshot::Sender<Result<Found, Error>>>,
+    leaves: BTreeMap<u64, oneshot::Sender<Result<(), Error>>>,
 }
 
 #[derive(Debug)]
 pub(crate) enum Tasks {
     NotStarted,
-    /// The supervisor ends when the sender is dropped.
-    Running(oneshot::Sender<()>, JoinHandle<()>),
+    /// The supervisor ends when the sender is dropped. The receiver hears when it has; nothing, if nobody wanted it to.
+    Running(oneshot::Sender<()>, oneshot::Receiver<()>),
     /// The supervisor has ended, and nobody wanted it to: it panicked, or its runtime was shut down.
     Failed,
     /// Closed, or dropped.
     Closed,
+}
+
+/// The supervisor has this from before it is spawned: wherever it ends, and also where its runtime drops it before it
+/// has run at all, it is told.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) shared: Arc<Shared>,
+    /// `None`, once it was told that all is as it should be.
+    has_ended: Option<oneshot::Sender<()>>,
+}
+
+impl Ending {
+    /// Ends in good order, rather than by a panic or the end of the runtime.
+    pub(crate) fn in_order(mut self) {
+        let has_ended = self.has_ended.take();
+        drop(self);
+        if let Some(has_ended) = has_ended {
+            // Whoever closes may not want to know any more.
+            let _: Result<_, _> = has_ended.send(());
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
 }
 
 impl Shared {
@@ -76,10 +103,6 @@ impl Shared {
 
     pub(crate) fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn is_ended(&self) -> bool {
-        self.end_of(&self.tasks()).is_some()
     }
 
     /// What fails whatever is attempted, once the tasks have ended.
@@ -141,12 +164,28 @@ impl Shared {
         Ok(lookup)
     }
 
+    /// Leaves, as far as this client is concerned. Gives what waits for the result; `None`: there is nothing to send.
+    pub(crate) fn leave(
+        &self,
+        reason: &str,
+        timeout: Duration,
+        for_commits: Duration,
+    ) -> Result<Option<oneshot::Receiver<Result<(), Error>>>, Error> {
+        // Held as for a commit.
+        let mut waiting = self.waiting();
+        let Some(number) = self.state().leave(now(), reason, timeout, for_commits) else { return Ok(None) };
+        self.check_not_ended()?;
+        let (result, answer) = oneshot::channel();
+        waiting.leaves.insert(number, result);
+        Ok(Some(answer))
+    }
+
     /// Gives out results, and tells whoever waits for something.
     pub(crate) fn publish(&self) {
         let mut waiting = self.waiting();
-        let (commits, lookups) = {
+        let (commits, lookups, leaves) = {
             let mut state = self.state();
-            (state.commits.take_results(), state.lookups.take_results())
+            (state.commits.take_results(), state.lookups.take_results(), state.leaves.take_results())
         };
         for (id, result) in commits {
             if let Some(sender) = waiting.commits.remove(&id) {
@@ -157,6 +196,12 @@ impl Shared {
         for (id, result) in lookups {
             if let Some(sender) = waiting.lookups.remove(&id) {
                 // Whoever asked may have gone.
+                let _: Result<_, _> = sender.send(result);
+            }
+        }
+        for (number, result) in leaves {
+            if let Some(sender) = waiting.leaves.remove(&number) {
+                // Whoever left may not want to know.
                 let _: Result<_, _> = sender.send(result);
             }
         }
@@ -177,9 +222,9 @@ impl Shared {
         if !matches!(error, Error::Closed) {
             self.state().group.handle_task_ended(error.clone());
         }
-        let Waiting { commits, lookups } = std::mem::take(&mut *self.waiting());
-        for sender in commits.into_values() {
-            // Whoever committed may not want to know.
+        let Waiting { commits, lookups, leaves } = std::mem::take(&mut *self.waiting());
+        for sender in commits.into_values().chain(leaves.into_values()) {
+            // Whoever committed or left may not want to know.
             let _: Result<_, _> = sender.send(Err(error.clone()));
         }
         for sender in lookups.into_values() {
@@ -203,18 +248,23 @@ impl Shared {
 
     /// Starts the supervisor, unless it has been.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
-        let mut tasks = self.tasks();
-        if let Some(error) = self.end_of(&tasks) {
-            return Err(error);
-        }
-        if matches!(*tasks, Tasks::Running(..)) {
-            return Ok(());
-        }
-        let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
-        let (alive, ended) = oneshot::channel();
-        let supervisor = runtime.spawn(driver::supervise(Arc::clone(self), ended));
-        *tasks = Tasks::Running(alive, supervisor);
-        Ok(())
+        let (runtime, ending, closed) = {
+            let mut tasks = self.tasks();
+            if let Some(error) = self.end_of(&tasks) {
+                return Err(error);
+            }
+            if matches!(*tasks, Tasks::Running(..)) {
+                return Ok(());
+            }
+            let runtime = self.cluster.runtime().map_err(|_| Error::NoRuntime)?;
+            let (alive, closed) = oneshot::channel();
+            let (has_ended, ended) = oneshot::channel();
+            *tasks = Tasks::Running(alive, ended);
+            (runtime, Ending { shared: Arc::clone(self), has_ended: Some(has_ended) }, closed)
+        };
+        // A runtime that is shut down drops it here and now, which takes the lock again.
+        drop(runtime.spawn(driver::supervise(ending, closed)));
+        self.check_not_ended()
     }
 }
 

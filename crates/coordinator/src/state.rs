@@ -1,7 +1,7 @@
 //! All that one coordinator client knows, and what is to be done next. Does no I/O and reads no clock.
 //!
-//! It holds the membership, the commits and the lookups together with the one thing that they share: which broker
-//! coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
+//! It holds the membership, the commits, the lookups and the leaves together with the one thing that they share: which
+//! broker coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
 //! change it directly; the [driver](crate::driver) asks it what to do, and hands it what came back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_cluster::{Backoff, Metadata};
-use ottla_wire::messages::{LeaveGroupResponse, OffsetCommitResponse};
+use ottla_wire::messages::OffsetCommitResponse;
 use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
-use crate::classic::{self, AssignJob, ClassicGroup, LeaderAssignment, Leave, MembershipView, topics_of};
+use crate::classic::{self, AssignJob, ClassicGroup, JoinJob, LeaderAssignment, MembershipView, topics_of};
 use crate::find::{CoordinatorCache, Found};
+use crate::leaving::Leaves;
 use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
 use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, OffsetAndMetadata};
@@ -24,11 +25,10 @@ pub(crate) struct State {
     pub(crate) group: ClassicGroup,
     pub(crate) commits: CommitQueue,
     pub(crate) lookups: Lookups,
+    pub(crate) leaves: Leaves,
     group_id: Arc<str>,
     group_instance_id: Option<Arc<str>>,
     coordinator: CoordinatorCache,
-    leaving: Vec<Leaving>,
-    leaves: u64,
     /// Topics about which the cluster is to be asked.
     stale_topics: BTreeSet<Arc<str>>,
     /// Whether connections to a coordinator that is none are to be cut.
@@ -45,17 +45,6 @@ pub(crate) struct Timeouts {
     pub(crate) api: Duration,
 }
 
-/// A LeaveGroup under way.
-#[derive(Debug)]
-struct Leaving {
-    number: u64,
-    leave: Leave,
-    /// It is not sent before this commit has its result.
-    after: CommitId,
-    deadline: Instant,
-    is_sent: bool,
-}
-
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -63,6 +52,8 @@ pub(crate) enum Action {
     FindCoordinator,
     /// Ask the coordinator.
     Send { to: Found, timeout: Duration, request: Outgoing },
+    /// Run the job, and send what comes of it.
+    Join { to: Found, timeout: Duration, attempt: u64, job: Box<JoinJob> },
     /// Ask about the topics of the job, and run it.
     Assign { attempt: u64, job: Box<AssignJob> },
     /// Cut the connection on which JoinGroup and SyncGroup are parked.
@@ -85,11 +76,10 @@ impl State {
             group_instance_id: config.group_instance_id.as_deref().map(Into::into),
             commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
             lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
+            leaves: Leaves::new(Arc::clone(&group_id)),
             coordinator: CoordinatorCache::new(backoff()),
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
             group_id,
-            leaving: Vec::new(),
-            leaves: 0,
             stale_topics: BTreeSet::new(),
             is_to_disconnect: false,
             timeouts,
@@ -129,20 +119,17 @@ impl State {
         }
     }
 
-    /// Leaves the group. The number tells when that is done; `None`: at once.
-    pub(crate) fn leave(&mut self, now: Instant, reason: &str, timeout: Duration) -> Option<u64> {
-        self.group.leave(reason).map(|leave| self.begin_leave(leave, now + timeout))
-    }
-
-    fn begin_leave(&mut self, leave: Leave, deadline: Instant) -> u64 {
-        self.leaves += 1;
-        let (number, after) = (self.leaves, self.commits.last_id());
-        self.leaving.push(Leaving { number, leave, after, deadline, is_sent: false });
-        number
-    }
-
-    pub(crate) fn has_left(&self, number: u64) -> bool {
-        self.leaving.iter().all(|leaving| leaving.number != number)
+    /// Leaves the group; `for_commits` of `timeout` is for those that are queued. The number goes with the
+    /// result; `None`: there is nothing to send.
+    pub(crate) fn leave(
+        &mut self,
+        now: Instant,
+        reason: &str,
+        timeout: Duration,
+        for_commits: Duration,
+    ) -> Option<u64> {
+        let leave = self.group.leave(reason)?;
+        Some(self.leaves.begin(now, leave, self.commits.last_id(), timeout, for_commits))
     }
 
     // What has happened.
@@ -168,7 +155,7 @@ impl State {
                 if !error.is_retriable() {
                     self.commits.fail_all(&error);
                     self.lookups.fail_all(&error);
-                    self.leaving.retain(|leaving| leaving.is_sent);
+                    self.leaves.fail_unsent(&error);
                     self.group.handle_coordinator_refused(error);
                 }
             }
@@ -203,7 +190,7 @@ impl State {
             Incoming::JoinGroup { attempt, answer } => self.group.handle_join_group(now, attempt, answer),
             Incoming::SyncGroup { attempt, answer } => self.group.handle_sync_group(now, attempt, answer),
             Incoming::Heartbeat { number, answer } => self.group.handle_heartbeat(now, number, answer),
-            Incoming::LeaveGroup { number, answer } => self.handle_left(number, answer),
+            Incoming::LeaveGroup { number, answer } => self.leaves.handle_answer(number, from.node, answer),
             Incoming::OffsetCommit { number, answer } => self.handle_committed(now, from, number, answer),
             Incoming::OffsetFetch { asked, answer } => {
                 let consequences = self.lookups.handle_answer(now, &asked, from.node, answer);
@@ -213,17 +200,6 @@ impl State {
         }
         let is_doubted = self.group.take_coordinator_doubt();
         self.doubt_coordinator(now, from, is_doubted);
-    }
-
-    fn handle_left(&mut self, number: u64, answer: Result<LeaveGroupResponse, Error>) {
-        match answer.map(|response| response.error_code) {
-            Ok(ErrorCode::None) => {}
-            Ok(error_code) => tracing::warn!(group = %self.group_id, %error_code, "LeaveGroup was refused"),
-            Err(error) => {
-                tracing::warn!(group = %self.group_id, error = &error as &dyn std::error::Error, "LeaveGroup failed");
-            }
-        }
-        self.leaving.retain(|leaving| leaving.number != number);
     }
 
     fn handle_committed(
@@ -266,7 +242,7 @@ impl State {
         }
         self.commits.handle_timeout(now);
         self.lookups.handle_timeout(now);
-        self.leaving.retain(|leaving| leaving.deadline > now);
+        self.leaves.handle_timeout(now);
     }
 
     // What is to be done.
@@ -295,8 +271,12 @@ impl State {
     fn next_of_group(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while let Some(action) = self.group.next_action(now) {
             let (timeout, request) = match action {
-                classic::Action::JoinGroup { attempt, request, timeout } => {
-                    (timeout, Outgoing::JoinGroup { attempt, request })
+                classic::Action::JoinGroup { attempt, job, timeout } => {
+                    match self.coordinator.known() {
+                        Some(to) => actions.push(Action::Join { to, timeout, attempt, job }),
+                        None => self.lost_before(now, |error| Incoming::JoinGroup { attempt, answer: Err(error) }),
+                    }
+                    continue;
                 }
                 classic::Action::SyncGroup { attempt, request } => {
                     (self.timeouts.request, Outgoing::SyncGroup { attempt, request })
@@ -309,7 +289,8 @@ impl State {
                     continue;
                 }
                 classic::Action::LeaveGroup(leave) => {
-                    self.begin_leave(leave, now + self.timeouts.request);
+                    let timeout = self.timeouts.request;
+                    self.leaves.begin(now, leave, self.commits.last_id(), timeout, timeout / 2);
                     continue;
                 }
                 classic::Action::AbandonJoin => {
@@ -322,14 +303,18 @@ impl State {
     }
 
     fn send_to_coordinator(&mut self, now: Instant, timeout: Duration, request: Outgoing, actions: &mut Vec<Action>) {
-        if let Some(to) = self.coordinator.known() {
-            actions.push(Action::Send { to, timeout, request });
-            return;
+        match self.coordinator.known() {
+            Some(to) => actions.push(Action::Send { to, timeout, request }),
+            // As between JoinGroup and SyncGroup.
+            None => self.lost_before(now, |error| request.fail(error)),
         }
-        // It was lost between JoinGroup and SyncGroup.
+    }
+
+    /// The coordinator was lost before something could be sent.
+    fn lost_before(&mut self, now: Instant, fail: impl FnOnce(Error) -> Incoming) {
         let (group, error_code) = (Arc::clone(&self.group_id), ErrorCode::CoordinatorNotAvailable);
         let nobody = Found { node: NodeId::NONE, epoch: 0 };
-        self.handle(now, nobody, request.fail(Error::FindCoordinator { group, error_code }));
+        self.handle(now, nobody, fail(Error::FindCoordinator { group, error_code }));
     }
 
     fn next_of_offsets(&mut self, now: Instant, to: Found, metadata: &Metadata, actions: &mut Vec<Action>) {
@@ -341,11 +326,8 @@ impl State {
         while let Some(lookup) = self.lookups.next_request(now, |topic| metadata.topic(topic)?.id) {
             send(Outgoing::OffsetFetch(lookup));
         }
-        for leaving in self.leaving.iter_mut().filter(|leaving| !leaving.is_sent) {
-            if self.commits.is_done(leaving.after) {
-                leaving.is_sent = true;
-                send(Outgoing::LeaveGroup { number: leaving.number, leave: leaving.leave.clone() });
-            }
+        while let Some((number, leave)) = self.leaves.next_request(now, |commit| self.commits.is_done(commit)) {
+            send(Outgoing::LeaveGroup { number, leave });
         }
     }
 
@@ -353,17 +335,17 @@ impl State {
         self.group.wants_coordinator()
             || !self.commits.is_empty()
             || !self.lookups.is_empty()
-            || self.leaving.iter().any(|leaving| !leaving.is_sent)
+            || self.leaves.has_unsent()
     }
 
     /// When [`next_actions`](Self::next_actions) has something to do that it has not now.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let is_sendable = self.coordinator.known().is_some();
         let coordinator = self.coordinator.next_deadline().filter(|_| self.wants_coordinator());
-        let leaving = self.leaving.iter().map(|leaving| leaving.deadline).min();
+        let leaves = self.leaves.next_deadline(is_sendable);
         let group = self.group.next_deadline();
         let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));
-        [coordinator, leaving, group, commits, lookups].into_iter().flatten().min()
+        [coordinator, leaves, group, commits, lookups].into_iter().flatten().min()
     }
 }
 

@@ -52,16 +52,18 @@ pub fn built_in(name: &str) -> Option<Arc<dyn Assignor>> {
 ///
 /// To bring an own one, implement this and name it in the consumer's `partition_assignment_strategy`.
 pub trait Assignor: fmt::Debug + Send + Sync {
-    /// The name by which members agree on it, such as `range`.
+    /// The name by which members agree on it, such as `range`. Always the same: it is asked for often, also while the
+    /// client's own state is locked, so that it must not ask the consumer for anything.
     fn name(&self) -> &str;
 
     /// Whether members may keep their partitions through a rebalance (KIP-429), so that only those that move are given
-    /// up. Such an assignor must withhold a partition that another member still owns.
+    /// up. Such an assignor must withhold a partition that another member still owns. Always the same, as the name.
     fn rebalance_protocol(&self) -> RebalanceProtocol {
         RebalanceProtocol::Eager
     }
 
-    /// What the member's subscription is to carry for this assignor, beside topics and owned partitions.
+    /// What the member's subscription is to carry for this assignor, beside topics and owned partitions. Asked for by
+    /// the task that keeps the membership, which waits for it.
     fn user_data(&self, last: &LastAssignment) -> Option<Bytes> {
         let _ = last;
         None

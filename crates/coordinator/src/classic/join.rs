@@ -11,7 +11,41 @@ use ottla_wire::messages::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroup
 use super::leader::AssignJob;
 use super::leave::truncate_reason;
 use super::state::{Action, ClassicGroup, Completing, Identity, Joined, Joining, Preparing, State};
-use crate::{Error, GroupEvent, RebalanceReason, assignor};
+use crate::assignor::{self, Assignor, LastAssignment};
+use crate::{Error, GroupEvent, RebalanceReason};
+
+/// A JoinGroup that is to be made: the assignors, which are the application's, have yet to say what goes with it.
+#[derive(Debug)]
+pub(crate) struct JoinJob {
+    group: Arc<str>,
+    assignors: Vec<Arc<dyn Assignor>>,
+    last_assignment: LastAssignment,
+    subscription: Subscription,
+    /// Without protocols.
+    request: JoinGroupRequest,
+}
+
+impl JoinJob {
+    /// Asks the assignors. Not to be called with the state locked: they may ask about the member.
+    pub(crate) fn run(self) -> Result<JoinGroupRequest, Error> {
+        let Self { group, assignors, last_assignment, mut subscription, mut request } = self;
+        for assignor in assignors {
+            let user_data = assignor::call(|| Ok(assignor.user_data(&last_assignment)));
+            subscription.user_data = user_data.map_err(|source| Error::Assignor {
+                group: Arc::clone(&group),
+                assignor: assignor.name().into(),
+                source: source.into(),
+            })?;
+            let metadata = subscription.encode(HIGHEST_VERSION).map_err(|source| Error::Encode {
+                group: Arc::clone(&group),
+                member_id: request.member_id.as_str().into(),
+                source,
+            })?;
+            request.protocols.push(JoinGroupRequestProtocol { name: assignor.name().to_owned(), metadata });
+        }
+        Ok(request)
+    }
+}
 
 impl ClassicGroup {
     /// JoinGroup, if one is to be sent now.
@@ -22,59 +56,40 @@ impl ClassicGroup {
             return None;
         }
         let topics = self.subscription.clone().unwrap_or_default();
-        let request = match self.join_request(joining, &topics) {
-            Ok(request) => request,
-            Err(error) => {
-                self.fail_and_back_off(now, error);
-                return None;
-            }
-        };
+        let job = Box::new(self.join_job(joining, &topics));
         self.attempts += 1;
         let attempt = self.attempts;
         if let State::PreparingRebalance(preparing) = &mut self.state {
             preparing.in_flight = Some((attempt, topics));
         }
-        Some(Action::JoinGroup { attempt, request, timeout: self.join_timeout })
+        Some(Action::JoinGroup { attempt, job, timeout: self.join_timeout })
     }
 
-    fn join_request(&self, joining: &Joining, topics: &BTreeSet<Arc<str>>) -> Result<JoinGroupRequest, Error> {
+    fn join_job(&self, joining: &Joining, topics: &BTreeSet<Arc<str>>) -> JoinJob {
         let owned = joining.owned.iter().map(|owned| (Arc::clone(&owned.topic), owned.partition));
-        let mut subscription = Subscription {
+        let subscription = Subscription {
             topics: topics.iter().collect(),
             user_data: None,
             owned_partitions: owned.collect(),
             generation_id: self.identity.generation_id,
             rack_id: self.config.client_rack.clone(),
         };
-        let mut protocols = Vec::with_capacity(self.config.assignors.len());
-        for assignor in &self.config.assignors {
-            let user_data = assignor::call(|| Ok(assignor.user_data(&self.last_assignment)));
-            subscription.user_data = user_data.map_err(|source| Error::Assignor {
-                group: Arc::clone(&self.group_id),
-                assignor: assignor.name().into(),
-                source: source.into(),
-            })?;
-            let metadata = subscription.encode(HIGHEST_VERSION).map_err(|source| Error::Encode {
-                group: Arc::clone(&self.group_id),
-                member_id: Arc::clone(&self.identity.member_id),
-                source,
-            })?;
-            protocols.push(JoinGroupRequestProtocol { name: assignor.name().to_owned(), metadata });
-        }
         let reason = match &joining.reason {
             RebalanceReason::NotMember => None,
             reason => Some(truncate_reason(&reason.to_string())),
         };
-        Ok(JoinGroupRequest {
+        let request = JoinGroupRequest {
             group_id: self.group_id.as_ref().to_owned(),
             session_timeout_ms: milliseconds(self.config.session_timeout),
             rebalance_timeout_ms: milliseconds(self.config.max_poll_interval),
             member_id: self.identity.member_id.as_ref().to_owned(),
             group_instance_id: self.instance_id(),
             protocol_type: PROTOCOL_TYPE.to_owned(),
-            protocols,
+            protocols: Vec::new(),
             reason,
-        })
+        };
+        let (assignors, last_assignment) = (self.config.assignors.clone(), self.last_assignment.clone());
+        JoinJob { group: Arc::clone(&self.group_id), assignors, last_assignment, subscription, request }
     }
 
     /// Takes in the answer to JoinGroup; `Err`: there is none.

@@ -44,9 +44,10 @@
 //!
 //! *Next*: the heartbeat counts as failed, and the next is sent after a back-off. Where the coordinator is looked for
 //! again its connections are cut, and what is in flight on them fails. In Unjoined and PreparingRebalance
-//! there are no heartbeats, and the answer to an earlier one changes nothing. LeaveGroup's answer never changes anything.
+//! there are no heartbeats, and the answer to an earlier one changes nothing. LeaveGroup's answer changes nothing of
+//! the member: `leaving` tells it to whoever left.
 //! `offsets::commit` has the table of OffsetCommit, `offsets::fetch` that of OffsetFetch, and with FindCoordinator every
-//! retriable code is retried and every other is *failed*, which also ends all commits and lookups that wait for it.
+//! retriable code is retried and every other is *failed*, which also ends all commits, lookups and leaves that wait for it.
 //!
 //! # Where this differs from Java
 //!
@@ -55,7 +56,8 @@
 //! - A stale answer to a commit never resets a newer membership.
 //! - Partitions of topics that the member does not subscribe to any more are left out of `Assigned`, where Java joins
 //!   again at once; either way a rebalance with the new subscription follows.
-//! - LeaveGroup waits for commits that are queued, and for a coordinator to be found, within its deadline.
+//! - LeaveGroup waits for commits that are queued, for half of its time at most, and for a coordinator to be found,
+//!   within its deadline.
 
 mod heartbeat;
 mod join;
@@ -65,6 +67,7 @@ mod state;
 mod sync;
 mod watch;
 
+pub(crate) use join::JoinJob;
 pub(crate) use leader::{AssignJob, LeaderAssignment};
 pub(crate) use leave::Leave;
 pub(crate) use state::{Action, ClassicGroup, Identity, MembershipView};

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_cluster::Backoff;
-use ottla_wire::messages::{HeartbeatRequest, JoinGroupRequest, SyncGroupRequest};
+use ottla_wire::messages::{HeartbeatRequest, SyncGroupRequest};
 use ottla_wire::{ErrorCode, GenerationId, NodeId, TopicPartition};
 
 use super::heartbeat::Heartbeats;
+use super::join::JoinJob;
 use super::leader::AssignJob;
 use super::leave::{Leave, PollLiveness};
 use super::watch::Watch;
@@ -120,7 +121,7 @@ impl Default for Identity {
 pub(crate) enum Action {
     JoinGroup {
         attempt: u64,
-        request: JoinGroupRequest,
+        job: Box<JoinJob>,
         timeout: Duration,
     },
     /// The group's partitions are to be assigned, for which its topics have to be asked about.

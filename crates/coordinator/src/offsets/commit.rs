@@ -154,11 +154,13 @@ impl CommitQueue {
         if self.in_flight.is_some() || self.not_before.is_some_and(|due| due > now) {
             return None;
         }
-        let mut commits = vec![self.queue.pop_front()?];
-        while let (Some(next), Some(first)) = (self.queue.front(), commits.first()) {
-            if !first.may_go_with(next) {
-                break;
-            }
+        let first = self.queue.pop_front()?;
+        let (stamp, mut ids) = (first.stamp.clone(), first.topic_ids.clone());
+        let mut commits = vec![first];
+        while let Some(next) = self.queue.front()
+            && next.may_go_with(&stamp, &ids)
+        {
+            ids.extend(next.topic_ids.iter().map(|(topic, id)| (Arc::clone(topic), *id)));
             commits.extend(self.queue.pop_front());
         }
         let request = self.request(&commits);
@@ -368,11 +370,10 @@ impl Queued {
         self.topic_ids.get(topic).copied()
     }
 
-    /// Whether both can be said in one request.
-    fn may_go_with(&self, next: &Self) -> bool {
-        let is_same_topic =
-            |(topic, id): (&Arc<str>, &TopicId)| self.topic_ids.get(topic).is_none_or(|known| known == id);
-        self.stamp == next.stamp && next.topic_ids.iter().all(is_same_topic)
+    /// Whether it can be said in the request of those that bear that stamp, and know topics by these ids.
+    fn may_go_with(&self, stamp: &Stamp, ids: &BTreeMap<Arc<str>, TopicId>) -> bool {
+        let is_same_topic = |(topic, id): (&Arc<str>, &TopicId)| ids.get(topic).is_none_or(|known| known == id);
+        self.stamp == *stamp && self.topic_ids.iter().all(is_same_topic)
     }
 }
 

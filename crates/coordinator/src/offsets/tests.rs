@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use ottla_cluster::Backoff;
 use ottla_wire::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
-    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
-    OffsetFetchResponseTopics,
+    OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic, OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use ottla_wire::{ErrorCode, GenerationId, LeaderEpoch, NodeId, TopicId, TopicPartition};
 
@@ -89,6 +89,30 @@ fn commits_of_one_membership_go_together_and_the_later_offset_wins() {
     assert!(!queue.is_done(super::CommitId(third)) && queue.is_done(super::CommitId(second)));
     let next = queue.next_request(now).unwrap();
     assert_eq!((committed(&next.request), next.request.generation_id_or_member_epoch), (vec![(0, 3)], 2));
+}
+
+#[test]
+fn commits_that_know_a_topic_by_different_ids_never_go_together() {
+    let (mut queue, now) = queue();
+    let (old, new) = (TopicId([1; 16]), TopicId([2; 16]));
+    let mut commit = |topic: &str, id: Option<TopicId>, offset| {
+        let offsets = [(TopicPartition::new(topic, 0), OffsetAndMetadata::new(offset))];
+        let ids = id.map(|id| (Arc::from(topic), id)).into_iter().collect();
+        queue.enqueue(now, stamp(1), offsets.into(), ids, TIMEOUT);
+    };
+    // The first one knows nothing of the topic that the others differ about.
+    commit("other", Some(TopicId([3; 16])), 1);
+    commit(TOPIC, Some(old), 5);
+    commit("other", Some(TopicId([3; 16])), 2);
+    commit(TOPIC, Some(new), 7);
+    let sent = |next: &NextCommit| {
+        let of_topic = |topic: &OffsetCommitRequestTopic| (topic.topic_id, topic.partitions[0].committed_offset);
+        next.request.topics.iter().map(of_topic).collect::<Vec<_>>()
+    };
+    let next = queue.next_request(now).unwrap();
+    assert_eq!(sent(&next), [(TopicId([3; 16]), 2), (old, 5)]);
+    answer(&mut queue, now, &next, |_| Some(ErrorCode::None));
+    assert_eq!(sent(&queue.next_request(now).unwrap()), [(new, 7)]);
 }
 
 #[test]

@@ -119,6 +119,10 @@ impl Harness {
                 match action {
                     Action::FindCoordinator => self.asks += 1,
                     Action::Send { to, request, .. } => self.sent.push_back((to, request)),
+                    Action::Join { to, attempt, job, .. } => {
+                        let request = job.run().expect("its assignor has nothing to say");
+                        self.sent.push_back((to, Outgoing::JoinGroup { attempt, request }));
+                    }
                     Action::Assign { attempt, job } => self.jobs.push((attempt, *job)),
                     Action::AbandonJoin => {
                         self.abandoned += 1;
@@ -147,6 +151,12 @@ impl Harness {
 
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now += time;
+        self.run();
+    }
+
+    /// Leaves, with half of the time for commits.
+    pub(crate) fn leave(&mut self, timeout: Duration) {
+        self.state.leave(self.now, "done", timeout, timeout / 2);
         self.run();
     }
 

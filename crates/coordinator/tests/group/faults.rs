@@ -33,6 +33,75 @@ async fn close_is_bounded_even_if_every_broker_is_silent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_is_tried_again_and_again_keeps_nobody_from_leaving() {
+    let is_left = async |cluster: &ottla_broker::EmbeddedCluster| {
+        while !cluster.describe_group(GROUP).await.unwrap().members.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut quick = config();
+    (quick.max_poll_interval, quick.session_timeout) = (Duration::from_secs(10), Duration::from_mins(5));
+    for how in ["close", "leave", "is not polled"] {
+        let cluster = start(in_memory()).await;
+        let unknown = Fault::error(ErrorCode::UnknownTopicOrPartition).on_api(ApiKey::OffsetCommit).always();
+        cluster.faults().inject(unknown);
+        let mut member = Member::join(&client(&cluster), quick.clone());
+        member.poll_until_assigned(1).await;
+        let commit = member.handle().commit(offsets(&[(0, 1)]));
+        let before = Instant::now();
+        match how {
+            "close" => {
+                let error = member.coordinator.close(Some("done"), QUICK).await.unwrap_err();
+                assert!(matches!(error, Error::TimedOut { .. }), "the commit was not made: {error}");
+                assert!(before.elapsed() <= QUICK);
+                assert!(cluster.describe_group(GROUP).await.unwrap().members.is_empty());
+                assert!(matches!(commit.await, Err(Error::Closed)));
+            }
+            "leave" => {
+                assert!(member.handle().leave("done", QUICK).await);
+                assert!(before.elapsed() < QUICK, "there is time for the answer");
+                assert!(cluster.describe_group(GROUP).await.unwrap().members.is_empty());
+            }
+            _ => {
+                let left = tokio::time::timeout(Duration::from_secs(30), is_left(&cluster)).await;
+                left.expect("it leaves well before the commit's time and the session are over");
+                assert!(before.elapsed() >= Duration::from_secs(10));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_that_nobody_confirmed_is_none() {
+    let faults = [
+        (Fault::close_connection().on_api(ApiKey::LeaveGroup), None),
+        (
+            Fault::error(ErrorCode::CoordinatorLoadInProgress).on_api(ApiKey::LeaveGroup),
+            Some(ErrorCode::CoordinatorLoadInProgress),
+        ),
+    ];
+    for (fault, error_code) in faults {
+        for is_closed in [true, false] {
+            let cluster = start(in_memory()).await;
+            let mut member = Member::join(&client(&cluster), config());
+            member.poll_until_assigned(1).await;
+            cluster.faults().inject(fault.clone().always());
+            let before = Instant::now();
+            if is_closed {
+                let error = member.coordinator.close(Some("done"), QUICK).await.unwrap_err();
+                assert_eq!(error.error_code(), error_code, "{error}");
+                assert!(matches!(error, Error::NoAnswer { .. } | Error::Refused { .. }), "{error}");
+            } else {
+                assert!(!member.handle().leave("done", QUICK).await);
+                assert!(member.handle().membership().is_none(), "it has left all the same");
+            }
+            assert!(before.elapsed() < QUICK, "it is known at once");
+            assert_eq!(cluster.describe_group(GROUP).await.unwrap().members.len(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn close_is_bounded_while_joining_and_while_the_coordinator_is_looked_for() {
     for api in [ApiKey::FindCoordinator, ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::LeaveGroup] {
         let cluster = start(in_memory()).await;

@@ -1,8 +1,8 @@
-//! Assignors that panic: the application's own code, called by the member's task.
+//! Assignors that panic, or ask about the member: the application's own code, called by the member's task.
 
 use std::error::Error as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +10,10 @@ use ottla_broker::EmbeddedCluster;
 use ottla_coordinator::assignor::{
     Assignor, AssignorError, GroupMember, LastAssignment, MemberAssignment, RebalanceProtocol, Topics,
 };
-use ottla_coordinator::{CoordinatorHandle, Error, GroupConfig, GroupEvent};
+use ottla_coordinator::{Coordinator, CoordinatorHandle, Error, GroupConfig, GroupEvent};
 use ottla_wire::ApiKey;
 
-use crate::member::{InTurn, Member, client, config, in_memory, offsets, partitions, start};
+use crate::member::{InTurn, Member, client, client_with, config, in_memory, offsets, partitions, start, topics};
 
 const INNER: InTurn = InTurn { name: "panicking", protocol: RebalanceProtocol::Eager };
 
@@ -85,6 +85,54 @@ async fn an_assignor_that_panics_has_failed_and_is_tried_again() {
     }
 }
 
+/// As [`InTurn`], but asks the member's handle about the membership.
+#[derive(Debug, Default)]
+struct Asking {
+    handle: OnceLock<CoordinatorHandle>,
+    answered: AtomicUsize,
+}
+
+impl Asking {
+    /// Asks from another thread, so that a handle that is locked fails the test and does not hang it.
+    #[allow(clippy::disallowed_methods, reason = "a thread of the application's")]
+    fn ask(&self) {
+        let Some(handle) = self.handle.get().cloned() else { return };
+        let (result, answer) = mpsc::channel();
+        std::thread::spawn(move || result.send((handle.is_joining(), handle.membership().is_none())));
+        assert_eq!(answer.recv_timeout(Duration::from_secs(10)), Ok((true, true)), "it is joining");
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Assignor for Asking {
+    fn name(&self) -> &str {
+        INNER.name
+    }
+
+    fn user_data(&self, _: &LastAssignment) -> Option<Bytes> {
+        self.ask();
+        None
+    }
+
+    fn assign(&self, topics: &Topics, members: &[GroupMember]) -> Result<Vec<MemberAssignment>, AssignorError> {
+        self.ask();
+        INNER.assign(topics, members)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignor_may_ask_about_the_member() {
+    let cluster = start(in_memory()).await;
+    let assignor = Arc::new(Asking::default());
+    let mut config = config();
+    config.assignors = vec![Arc::clone(&assignor) as Arc<dyn Assignor>];
+    let mut member = Member::join(&client(&cluster), config);
+    assignor.handle.set(member.handle().clone()).unwrap();
+    member.poll_until_assigned(1).await;
+    // JoinGroup goes without an id first, and then with it.
+    assert_eq!(assignor.answered.load(Ordering::Relaxed), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_task_is_told_and_everything_after_it_fails() {
     let cluster = start(in_memory()).await;
@@ -129,6 +177,45 @@ fn the_end_of_the_runtime_is_told() {
         let closed = member.coordinator.close(Some("done"), Duration::from_secs(5)).await;
         assert!(matches!(closed, Err(Error::TaskEnded { .. })), "{closed:?}");
     });
+}
+
+#[test]
+fn the_end_of_the_runtime_is_told_also_where_the_task_never_ran() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let ended = |result: Result<_, _>| match result {
+        Err(Error::TaskEnded { .. }) => {}
+        other => panic!("{other:?}"),
+    };
+    for is_spawned_before in [true, false] {
+        let (one, other) = (runtime(), runtime());
+        let cluster = one.block_on(start(in_memory()));
+        let coordinator =
+            Coordinator::new(client_with(&cluster, 1, |config| config.runtime(one.handle().clone())), config());
+        let coordinator = coordinator.unwrap();
+        let handle = coordinator.handle().clone();
+        let (before, after) = if is_spawned_before {
+            let before = handle.commit(offsets(&[(0, 1)]));
+            drop(one);
+            (Some(before), handle.commit(offsets(&[(0, 2)])))
+        } else {
+            drop(one);
+            (None, handle.commit(offsets(&[(0, 2)])))
+        };
+        let all = async {
+            if let Some(before) = before {
+                ended(before.await);
+            }
+            ended(after.await);
+            ended(handle.committed(partitions(0..1), Duration::from_secs(5)).await.map(drop));
+            handle.subscribe(topics(&["topic"]));
+            handle.join(Vec::new());
+            assert!(matches!(failure(&handle).await, Error::TaskEnded { .. }));
+            assert!(!handle.is_joining());
+            ended(coordinator.close(Some("done"), Duration::from_secs(5)).await);
+        };
+        let all = other.block_on(async { tokio::time::timeout(Duration::from_mins(1), all).await });
+        all.expect("nothing hangs");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::consumer_protocol::{Assignment, Subscription};
-use ottla_wire::messages::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember, SyncGroupResponse};
+use ottla_wire::messages::{
+    JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember, LeaveGroupMemberResponse, LeaveGroupResponse,
+    SyncGroupResponse,
+};
 use ottla_wire::{ErrorCode, GenerationId, TopicPartition};
 
 use super::super::harness::{AllToOne, Harness, NODE, TOPIC, config, no_answer};
@@ -317,24 +320,89 @@ fn an_assignment_that_cannot_be_read_or_is_another_protocols_is_a_failure() {
 fn commits_go_before_leave_group() {
     let mut harness = Harness::stable(config());
     harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
-    harness.state.leave(harness.now, "done", Duration::from_secs(10));
-    harness.run();
+    harness.leave(Duration::from_secs(10));
     assert!(harness.is_sent("OffsetCommit") && !harness.is_sent("LeaveGroup"));
     super::answer_commit(&mut harness, ErrorCode::None);
-    assert!(harness.is_sent("LeaveGroup") && !harness.state.has_left(1));
+    assert!(harness.is_sent("LeaveGroup") && harness.state.leaves.take_results().is_empty());
     harness.answer_leave(ErrorCode::None);
-    assert!(harness.state.has_left(1));
+    assert!(matches!(harness.state.leaves.take_results()[..], [(1, Ok(()))]));
+}
+
+#[test]
+fn commits_that_take_long_hold_leave_group_back_for_half_of_its_time() {
+    let half = Duration::from_secs(5);
+    let mut harness = Harness::stable(config());
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    harness.leave(2 * half);
+    assert_eq!(harness.state.next_deadline(), Some(harness.now + half));
+    harness.pass(half / 2);
+    assert!(!harness.is_sent("LeaveGroup"));
+    harness.pass(half / 2);
+    assert!(harness.is_sent("LeaveGroup") && harness.is_sent("OffsetCommit"));
+    assert_eq!(harness.state.next_deadline(), Some(harness.now + half), "the leave's end");
+    // The same where the member leaves because nobody polls.
+    let mut harness = Harness::stable(config());
+    live(&mut harness, INTERVAL * 99);
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    live(&mut harness, INTERVAL);
+    assert!(matches!(harness.event(), Some(GroupEvent::Lost { .. })));
+    assert!(harness.is_sent("OffsetCommit") && !harness.is_sent("LeaveGroup"));
+    harness.pass(Duration::from_secs(15));
+    assert!(harness.is_sent("LeaveGroup"));
+}
+
+#[test]
+fn a_leave_that_waits_for_a_coordinator_wakes_nobody_before_its_end() {
+    let mut harness = Harness::stable(config());
+    let now = harness.now;
+    harness.pass(INTERVAL);
+    harness.fail("Heartbeat", no_answer());
+    harness.leave(Duration::from_secs(10));
+    harness.pass(Duration::from_secs(6));
+    assert_eq!(harness.state.next_deadline(), Some(now + INTERVAL + Duration::from_secs(10)));
+    harness.found();
+    assert!(harness.is_sent("LeaveGroup"));
 }
 
 #[test]
 fn a_leave_that_is_not_answered_ends_with_its_time() {
     let mut harness = Harness::stable(config());
-    harness.state.leave(harness.now, "done", Duration::from_secs(10));
-    harness.run();
+    harness.leave(Duration::from_secs(10));
     assert_eq!(harness.state.next_deadline(), Some(harness.now + Duration::from_secs(10)));
     harness.pass(Duration::from_secs(10));
-    assert!(harness.state.has_left(1));
+    assert!(matches!(harness.state.leaves.take_results()[..], [(1, Err(Error::TimedOut { .. }))]));
     assert_eq!(harness.state.next_deadline(), None, "nothing is left to do");
+    // An answer that comes later is nobody's.
+    harness.answer_leave(ErrorCode::None);
+    assert!(harness.state.leaves.take_results().is_empty());
+}
+
+#[test]
+fn a_leave_for_which_no_coordinator_is_named_has_failed() {
+    let mut harness = Harness::stable(config());
+    harness.pass(INTERVAL);
+    harness.fail("Heartbeat", no_answer());
+    harness.leave(Duration::from_secs(10));
+    let error_code = ErrorCode::GroupAuthorizationFailed;
+    harness.state.handle_coordinator(harness.now, Err(Error::FindCoordinator { group: "group".into(), error_code }));
+    harness.run();
+    let results = harness.state.leaves.take_results();
+    assert!(matches!(results[..], [(1, Err(Error::FindCoordinator { .. }))]), "{results:?}");
+    assert!(!harness.is_sent("LeaveGroup"));
+}
+
+#[test]
+fn what_goes_wrong_with_the_one_that_leaves_counts_also_where_the_request_is_well() {
+    let mut harness = Harness::stable(config());
+    harness.leave(Duration::from_secs(10));
+    let (from, request) = harness.take("LeaveGroup");
+    let Outgoing::LeaveGroup { number, .. } = request else { unreachable!() };
+    let error_code = ErrorCode::GroupAuthorizationFailed;
+    let members = vec![LeaveGroupMemberResponse { error_code, ..LeaveGroupMemberResponse::default() }];
+    let response = LeaveGroupResponse { members, ..LeaveGroupResponse::default() };
+    harness.answer(from, Incoming::LeaveGroup { number, answer: Ok(response) });
+    let results = harness.state.leaves.take_results();
+    assert!(matches!(results[..], [(1, Err(Error::Refused { .. }))]), "{results:?}");
 }
 
 /// One that leads a group of two, and whose assignment is to be made.
