@@ -57,6 +57,7 @@ mod offsets;
 mod request;
 mod shared;
 mod state;
+mod unknown_topics;
 
 pub use config::{GroupConfig, InvalidSetting};
 pub use coordinator::{Coordinator, CoordinatorHandle};

@@ -17,6 +17,7 @@ use crate::find::{CoordinatorCache, Found};
 use crate::leaving::Leaves;
 use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
 use crate::request::{Incoming, Outgoing};
+use crate::unknown_topics::UnknownTopics;
 use crate::{Error, GroupConfig, OffsetAndMetadata};
 
 /// See the [module](self).
@@ -29,6 +30,7 @@ pub(crate) struct State {
     group_id: Arc<str>,
     group_instance_id: Option<Arc<str>>,
     coordinator: CoordinatorCache,
+    unknown_topics: UnknownTopics,
     /// Topics about which the cluster is to be asked.
     stale_topics: BTreeSet<Arc<str>>,
     /// Whether connections to a coordinator that is none are to be cut.
@@ -81,6 +83,7 @@ impl State {
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
             group_id,
             stale_topics: BTreeSet::new(),
+            unknown_topics: UnknownTopics::new(backoff()),
             is_to_disconnect: false,
             timeouts,
         }
@@ -261,6 +264,10 @@ impl State {
         if self.wants_coordinator() && self.coordinator.next_ask(now) {
             actions.push(Action::FindCoordinator);
         }
+        let unknown = self.group.unknown_topics();
+        if self.unknown_topics.take_due(now, !unknown.is_empty()) {
+            self.stale_topics.extend(unknown);
+        }
         let stale_topics = std::mem::take(&mut self.stale_topics);
         if !stale_topics.is_empty() {
             actions.push(Action::Refresh(stale_topics.into_iter().collect()));
@@ -345,7 +352,8 @@ impl State {
         let leaves = self.leaves.next_deadline(is_sendable);
         let group = self.group.next_deadline();
         let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));
-        [coordinator, leaves, group, commits, lookups].into_iter().flatten().min()
+        let unknown_topics = self.unknown_topics.next_deadline();
+        [coordinator, leaves, group, commits, lookups, unknown_topics].into_iter().flatten().min()
     }
 }
 

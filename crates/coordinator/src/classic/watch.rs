@@ -42,6 +42,12 @@ impl ClassicGroup {
         self.watch.as_ref().map(|watch| &watch.topics)
     }
 
+    /// Those that were not known when the leader assigned, and still are not.
+    pub(crate) fn unknown_topics(&self) -> Vec<Arc<str>> {
+        let Some(watch) = self.watch.as_ref().filter(|watch| watch.changed.is_none()) else { return Vec::new() };
+        watch.topics.iter().filter(|topic| !watch.assigned.0.contains_key(*topic)).cloned().collect()
+    }
+
     /// Takes in what is known of the topics that are watched.
     pub(crate) fn handle_topics(&mut self, known: &Topics) {
         // Racks decide nothing for a leader that does not know its own, as in Java.
