@@ -1,5 +1,6 @@
 //! Tests of the whole.
 //!
+//! - [`clients`]: programs over other Kafka clients.
 //! - [`golden`]: vectors that Java's classes produced, as the golden tests read them.
 //! - [`kafka`]: a real Kafka cluster that the tests start and stop by themselves.
 //! - [`record`]: a record as plain data, for comparisons.
@@ -8,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
 
+pub mod clients;
 pub mod golden;
 pub mod kafka;
 pub mod record;
