@@ -6,6 +6,7 @@
 //! - [`record`]: a record as plain data, for comparisons.
 //! - [`seeds`]: the golden vectors as the inputs that fuzzing starts from.
 //! - [`suite`]: one suite of cases, run over the embedded broker (`tests/embedded.rs`) and a real Kafka (`tests/kafka`).
+//! - [`verifiable`]: programs that tell what they do in lines of JSON, as Kafka's verifiable clients do.
 
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
 
@@ -15,6 +16,7 @@ pub mod kafka;
 pub mod record;
 pub mod seeds;
 pub mod suite;
+pub mod verifiable;
 
 /// The README's examples compile.
 #[cfg(doctest)]

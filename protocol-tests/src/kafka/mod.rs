@@ -38,7 +38,7 @@ pub fn is_required() -> bool {
 }
 
 /// The folder of the scripts and Java sources that stand beside this crate.
-fn package_folder() -> &'static Path {
+pub(crate) fn package_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -96,11 +96,22 @@ impl Toolbox {
             JavaTool::Topics if self.version.starts_with("3.3.") => "kafka.admin.TopicCommand",
             JavaTool::Topics => "org.apache.kafka.tools.TopicCommand",
             JavaTool::VerifiableProducer => "org.apache.kafka.tools.VerifiableProducer",
+            JavaTool::VerifiableConsumer => "org.apache.kafka.tools.VerifiableConsumer",
             JavaTool::GetOffsets if self.version.starts_with("3.3.") => "kafka.tools.GetOffsetShell",
             JavaTool::GetOffsets => "org.apache.kafka.tools.GetOffsetShell",
             JavaTool::ConsumerGroups if self.version.starts_with("3.3.") => "kafka.admin.ConsumerGroupCommand",
             JavaTool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
         }
+    }
+
+    /// A command that runs one of Kafka's tools; its arguments are to follow.
+    pub fn command(&self, tool: JavaTool) -> Command {
+        let mut command = Command::new("java");
+        command
+            .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+            .args(["-cp", &self.class_path(), self.class(tool)]);
+        command
     }
 
     /// Runs one of Kafka's tools to its end, with `input` on its standard input.
@@ -118,14 +129,7 @@ impl Toolbox {
         input: &[u8],
         timeout: Duration,
     ) -> io::Result<std::process::Output> {
-        let mut child = tokio::process::Command::new("java")
-            .args([
-                "-Xmx256m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            ])
-            .args(["-cp", &self.class_path(), self.class(tool)])
+        let mut child = tokio::process::Command::from(self.command(tool))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -157,6 +161,8 @@ pub enum JavaTool {
     Topics,
     /// `kafka-verifiable-producer`.
     VerifiableProducer,
+    /// `kafka-verifiable-consumer`.
+    VerifiableConsumer,
     /// `kafka-get-offsets`.
     GetOffsets,
     /// `kafka-consumer-groups`.
