@@ -1,8 +1,9 @@
 //! How long a group stood still because of a fault, and two clients compared in that.
 //!
-//! Of a fault two figures are taken, both of what is read for the first time: until *anything* came again, and until *everything* flowed
-//! again, which is the longest silence of any partition. A silence counts from the fault on, and from its own beginning where that is later: a
-//! rebalance some time after the fault stops everything, too.
+//! Of a fault two figures are taken, both of what is read for the first time: the longest silence of *all* partitions together, after which
+//! something came again, and the longest silence of *any* of them, after which everything flowed again. A silence counts
+//! from the fault on, and from its own beginning where that is later: what was on its way comes in spite of the fault, and a rebalance
+//! some time after it stops everything, too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,36 +15,27 @@ use tokio::time::Instant;
 /// How long a group stood still because of one fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recovery {
-    /// From the fault until anybody read anything.
+    /// The longest time in which nobody read anything.
     pub anything: Duration,
-    /// The longest silence of any partition.
+    /// The longest time in which some partition was not read.
     pub everything: Duration,
 }
 
-/// What became of a group within `window`, which begins with a fault and ends with the next. `None`: a partition did
-/// not come back.
-pub fn recovery(first_reads: &BTreeMap<i32, Vec<(Instant, u64)>>, window: &Range<Instant>) -> Option<Recovery> {
-    let mut anything: Option<Duration> = None;
-    let mut everything = Duration::ZERO;
-    for reads in first_reads.values() {
-        let mut silent_since = window.start;
-        let mut has_ended = false;
-        for (at, _) in reads.iter().filter(|(at, _)| *at >= window.start) {
-            if silent_since == window.start {
-                anything = Some(anything.map_or(*at - window.start, |anything| anything.min(*at - window.start)));
-            }
-            everything = everything.max(*at - silent_since);
-            silent_since = *at;
-            has_ended = *at >= window.end;
-            if has_ended {
-                break;
-            }
-        }
-        if !has_ended {
-            return None;
-        }
-    }
-    Some(Recovery { anything: anything?, everything })
+/// What became of a group within `window`, which begins with a fault and ends with the next. A silence that the next
+/// fault found is cut off there: what follows is the next one's.
+pub fn recovery(first_reads: &BTreeMap<i32, Vec<(Instant, u64)>>, window: &Range<Instant>) -> Recovery {
+    let times = |reads: &[(Instant, u64)]| reads.iter().map(|(at, _)| *at).collect::<Vec<_>>();
+    let partitions = first_reads.values().map(|reads| longest_silence(times(reads), window));
+    let everything = partitions.max().unwrap_or(window.end - window.start);
+    let mut all = first_reads.values().flat_map(|reads| times(reads)).collect::<Vec<_>>();
+    all.sort();
+    Recovery { anything: longest_silence(all, window), everything }
+}
+
+fn longest_silence(times: Vec<Instant>, window: &Range<Instant>) -> Duration {
+    let within = times.into_iter().filter(|at| window.contains(at)).chain([window.end]);
+    let silences = within.scan(window.start, |since, at| Some(at - std::mem::replace(since, at)));
+    silences.max().unwrap_or_default()
 }
 
 /// What two clients made of the same faults, by kind of fault.
@@ -116,35 +108,29 @@ mod tests {
         start + Duration::from_millis(from)..start + Duration::from_millis(to)
     }
 
-    fn found(anything: u64, everything: u64) -> Option<Recovery> {
+    fn of(anything: u64, everything: u64) -> Recovery {
         let [anything, everything] = [anything, everything].map(Duration::from_millis);
-        Some(Recovery { anything, everything })
+        Recovery { anything, everything }
     }
 
     #[test]
-    fn the_first_record_of_anyone_and_the_longest_silence() {
+    fn the_longest_silence_of_all_and_of_any() {
         let start = Instant::now();
-        let reads = reads(start, &[&[90, 110, 130, 150, 210], &[80, 180, 200, 220]]);
-        assert_eq!(recovery(&reads, &window(start, 100, 200)), found(10, 80));
+        let reads = reads(start, &[&[90, 110, 130, 150, 210], &[80, 180, 190, 220]]);
+        assert_eq!(recovery(&reads, &window(start, 100, 200)), of(30, 80));
     }
 
     #[test]
-    fn a_silence_that_begins_within_the_window_counts_in_full() {
+    fn a_silence_begins_with_the_fault_and_ends_with_the_next() {
         let start = Instant::now();
-        let reads = reads(start, &[&[110, 190, 400]]);
-        assert_eq!(recovery(&reads, &window(start, 100, 200)), found(10, 210));
-    }
-
-    #[test]
-    fn a_partition_that_stays_silent_has_no_recovery() {
-        let start = Instant::now();
-        assert_eq!(recovery(&reads(start, &[&[110, 220], &[90, 110]]), &window(start, 100, 200)), None);
+        assert_eq!(recovery(&reads(start, &[&[10, 150, 400]]), &window(start, 100, 200)), of(50, 50));
+        assert_eq!(recovery(&reads(start, &[&[10, 120, 400]]), &window(start, 100, 200)), of(80, 80));
+        assert_eq!(recovery(&reads(start, &[&[150], &[]]), &window(start, 100, 200)), of(50, 100));
     }
 
     #[test]
     fn a_table_shows_medians_and_spreads() {
         let mut comparison = Comparison::default();
-        let of = |anything, everything| found(anything, everything).unwrap();
         comparison.add("broker killed", of(10, 4000), of(20, 3000));
         comparison.add("broker killed", of(10, 5000), of(40, 3500));
         let table = comparison.to_string();
