@@ -145,7 +145,7 @@ impl Schedule {
 
 /// Each broker is killed and paused, one member is killed and one paused: others in each round.
 fn round(number: usize) -> impl Iterator<Item = Trouble> {
-    let member = |n| (number + n) % MEMBERS;
+    let member = move |n| (number + n) % MEMBERS;
     (0..BROKERS).flat_map(move |broker| {
         let of_brokers = [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS)];
         let of_members = match broker {
