@@ -1,6 +1,6 @@
 // Kafka's own VerifiableConsumer, over more than one topic.
 //
-//   java -cp 'JARS/*' Member.java --bootstrap-server HOST:PORT --topic TOPIC [--topic TOPIC]... --group-id GROUP [OPTION VALUE]...
+//   java -cp 'JARS/*' Member.java --bootstrap-server HOST:PORT --topic TOPIC[,TOPIC]... --group-id GROUP [OPTION VALUE]...
 //
 // The options are VerifiableConsumer's: --group-instance-id, --session-timeout, --reset-policy, --assignment-strategy,
 // --command-config. Kafka's program takes a single topic, but a consumer from outside: this one subscribes to all.
@@ -23,13 +23,13 @@ public final class Member {
             "--assignment-strategy", "partition.assignment.strategy");
 
     public static void main(String[] arguments) throws Exception {
-        List<String> topics = new ArrayList<>();
+        String topics = null;
         Properties settings = new Properties(), given = new Properties();
         settings.put("enable.auto.commit", "false");
         for (int i = 0; i < arguments.length; i += 2) {
             String option = arguments[i], value = arguments[i + 1];
             if (option.equals("--topic")) {
-                topics.add(value);
+                topics = value;
             } else if (option.equals("--command-config")) {
                 try (InputStream file = new FileInputStream(value)) {
                     settings.load(file);
@@ -41,14 +41,14 @@ public final class Member {
             }
         }
         settings.putAll(given);
+        List<String> each = List.of(topics.split(","));
         KafkaConsumer<String, String> consumer = new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer()) {
             @Override
             public void subscribe(Collection<String> one, ConsumerRebalanceListener listener) {
-                super.subscribe(topics, listener);
+                super.subscribe(each, listener);
             }
         };
-        VerifiableConsumer program =
-                new VerifiableConsumer(consumer, System.out, String.join(",", topics), -1, false, false, false);
+        VerifiableConsumer program = new VerifiableConsumer(consumer, System.out, topics, -1, false, false, false);
         Runtime.getRuntime().addShutdownHook(new Thread(program::close));
         program.run();
     }

@@ -242,7 +242,8 @@ pub fn records(events: &[Event]) -> BTreeMap<TopicPartition, u64> {
     records
 }
 
-fn topic_partition(json: &Value) -> Option<TopicPartition> {
+/// The partition that a JSON object names by `topic` and `partition`.
+pub(crate) fn topic_partition(json: &Value) -> Option<TopicPartition> {
     let partition = json["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok())?;
     Some(TopicPartition::new(json["topic"].as_str()?, partition))
 }

@@ -4,7 +4,7 @@ A line of JSON tells of each event: startup_complete, partitions_assigned, parti
 offsets_committed, shutdown_complete. What was read is committed before the next poll, and before partitions are given up.
 SIGTERM and SIGINT end it in an orderly way: it leaves the group.
 
-`--topic` may be given several times. `--command-config` names a file of librdkafka's settings, a `name=value` a line.
+`--topic` takes several, separated by commas. `--command-config` names a file of librdkafka's settings, a `name=value` a line.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def say(name, **fields):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bootstrap-server", required=True)
-    parser.add_argument("--topic", action="append", required=True)
+    parser.add_argument("--topic", required=True)
     parser.add_argument("--group-id", required=True)
     parser.add_argument("--group-instance-id")
     parser.add_argument("--assignment-strategy", default="range")
@@ -57,7 +57,7 @@ def settings(options):
 class Member:
     def __init__(self, options):
         self.consumer = Consumer(settings(options))
-        self.topics = options.topic
+        self.topics = options.topic.split(",")
         # What poll has returned and nobody was told of yet.
         self.read = []
         self.is_told_to_end = False

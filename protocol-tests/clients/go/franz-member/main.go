@@ -4,7 +4,7 @@
 // offsets_committed, shutdown_complete. What was read is committed before the group may rebalance. SIGTERM and SIGINT end it in
 // an orderly way: it leaves the group.
 //
-// --topic may be given several times. --command-config names a file of settings by Kafka's names, a `name=value` a line.
+// --topic takes several, separated by commas. --command-config names a file of settings by Kafka's names, a `name=value` a line.
 package main
 
 import (
@@ -71,19 +71,8 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// several is a flag that may be given several times.
-type several []string
-
-func (values *several) String() string { return strings.Join(*values, ",") }
-
-func (values *several) Set(value string) error {
-	*values = append(*values, value)
-	return nil
-}
-
 func options() ([]kgo.Opt, error) {
-	var topics several
-	flag.Var(&topics, "topic", "a topic to read")
+	topics := flag.String("topic", "", "TOPIC[,TOPIC...]")
 	servers := flag.String("bootstrap-server", "", "HOST:PORT[,HOST:PORT...]")
 	group := flag.String("group-id", "", "the group")
 	instance := flag.String("group-instance-id", "", "for a static member")
@@ -107,7 +96,7 @@ func options() ([]kgo.Opt, error) {
 		return nil, fmt.Errorf("unknown reset policy %s", *reset)
 	}
 	options := []kgo.Opt{
-		kgo.SeedBrokers(strings.Split(*servers, ",")...), kgo.ConsumeTopics(topics...), kgo.ConsumerGroup(*group),
+		kgo.SeedBrokers(strings.Split(*servers, ",")...), kgo.ConsumeTopics(strings.Split(*topics, ",")...), kgo.ConsumerGroup(*group),
 		kgo.Balancers(balancer), kgo.ConsumeResetOffset(start),
 		kgo.SessionTimeout(time.Duration(*session) * time.Millisecond),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
