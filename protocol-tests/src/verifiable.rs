@@ -141,11 +141,12 @@ impl Program {
                 length.changed().await.ok()?;
             }
         };
-        match tokio::time::timeout(limit, found).await {
-            Ok(Some(found)) => found,
-            Ok(None) => panic!("{} ended without this: {what}\n{}", self.label, self.said()),
-            Err(_elapsed) => panic!("{}: not within {limit:?}: {what}\n{}", self.label, self.said()),
-        }
+        let why = match tokio::time::timeout(limit, found).await.ok() {
+            Some(Some(found)) => return found,
+            Some(None) => "it has ended",
+            None => "its time is over",
+        };
+        panic!("{}, {why} ({limit:?}) without this: {what}\n{}", self.label, self.said())
     }
 
     /// Sends it a signal. False: it is gone.
