@@ -94,11 +94,11 @@ impl Toolbox {
         format!("{}/*", self.jars.display())
     }
 
-    /// Compiles `java/<name>.java` into `folder`, and returns a command that runs it; its arguments are to follow.
+    /// Compiles `java/<name>.java` into `folder`.
     ///
     /// # Errors
     /// When it does not compile.
-    pub fn program(&self, name: &str, folder: &Path) -> io::Result<Command> {
+    pub fn compile(&self, name: &str, folder: &Path) -> io::Result<()> {
         let source = package_folder().join(format!("java/{name}.java"));
         let compiled = Command::new("javac")
             .args(["-cp", &self.class_path(), "-d"])
@@ -110,7 +110,12 @@ impl Toolbox {
             let reason = String::from_utf8_lossy(&compiled.stderr).into_owned();
             return Err(io::Error::other(format!("java/{name}.java does not compile: {reason}")));
         }
-        Ok(self.java(&format!("{}:{}", self.class_path(), folder.display()), name))
+        Ok(())
+    }
+
+    /// A command that runs what was [compiled](Self::compile) into `folder`; its arguments are to follow.
+    pub fn program(&self, name: &str, folder: &Path) -> Command {
+        self.java(&format!("{}:{}", self.class_path(), folder.display()), name)
     }
 
     /// A main class of Kafka's own (`kafka-console-producer` and its kin), which differ in name between versions.
