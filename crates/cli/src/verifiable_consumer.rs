@@ -30,7 +30,7 @@ use polled::Polled;
 #[derive(Debug, clap::Args)]
 #[command(infer_long_args = true, args_override_self = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
-    /// What to read.
+    /// What to read: a topic, or, which Java's cannot, several with commas between them.
     #[arg(long)]
     topic: String,
     /// The brokers to ask first.
@@ -194,7 +194,7 @@ impl Reading {
     }
 
     async fn read(&mut self, consumer: &mut Consumer, topic: &str) -> Result<(), ottla::consumer::Error> {
-        consumer.subscribe([topic])?;
+        consumer.subscribe(topic.split(','))?;
         let mut stop = self.stop.clone();
         while !self.is_finished() {
             let polled = tokio::select! {
