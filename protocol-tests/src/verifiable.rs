@@ -118,7 +118,13 @@ impl Program {
 
     /// All lines so far.
     pub fn events(&self) -> Vec<Event> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.events_from(0)
+    }
+
+    /// The lines from that one on.
+    pub fn events_from(&self, first: usize) -> Vec<Event> {
+        let events = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+        events.get(first..).unwrap_or_default().to_vec()
     }
 
     /// What it has written to standard error so far.
