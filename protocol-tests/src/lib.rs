@@ -2,6 +2,7 @@
 //!
 //! - [`clients`]: programs over other Kafka clients.
 //! - [`golden`]: vectors that Java's classes produced, as the golden tests read them.
+//! - [`history`]: what a producer and a group told of a topic; [`verdict`] judges it, [`recovery`] times it.
 //! - [`kafka`]: a real Kafka cluster that the tests start and stop by themselves.
 //! - [`record`]: a record as plain data, for comparisons.
 //! - [`seeds`]: the golden vectors as the inputs that fuzzing starts from.
@@ -12,10 +13,13 @@
 
 pub mod clients;
 pub mod golden;
+pub mod history;
 pub mod kafka;
 pub mod record;
+pub mod recovery;
 pub mod seeds;
 pub mod suite;
+pub mod verdict;
 pub mod verifiable;
 
 /// The README's examples compile.

@@ -30,7 +30,7 @@ use polled::{Chunk, Polled};
 #[derive(Debug, clap::Args)]
 #[command(infer_long_args = true, args_override_self = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
-    /// What to read.
+    /// What to read: a topic, or, which Java's cannot, several with commas between them.
     #[arg(long)]
     topic: String,
     /// The brokers to ask first.
@@ -105,7 +105,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let max_poll_records = max_poll_records(settings.take("max.poll.records").as_deref())?;
     let client = settings.client(Kind::Consumer)?;
     let consumer = client.consumer().rebalance_listener(Listener(lines.clone())).build()?;
-    consumer.subscribe([&*arguments.topic])?;
+    consumer.subscribe(arguments.topic.split(','))?;
     if arguments.consumer_config.is_some() {
         lines.write_text("Option --consumer.config is deprecated, use --command-config instead.");
     }

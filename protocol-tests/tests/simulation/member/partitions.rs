@@ -37,7 +37,8 @@ pub(super) async fn run(
             order = orders.recv() => match order {
                 Some(Command::Close { calm }) => {
                     drop(cancel);
-                    let closed = member.within(RUN_CLOSE + SLACK, "run", running).await;
+                    let limit = member.timing.partition_drain_timeout + RUN_CLOSE + SLACK;
+                    let closed = member.within(limit, "run", running).await;
                     return member.note_closed(closed, calm);
                 }
                 Some(order) => obey(member, &handle, order),
@@ -108,5 +109,5 @@ async fn commit(member: &Member, partition: &PartitionStream) {
     }
 }
 
-/// How long `run` takes to close at the most.
+/// How long `run` takes to close at the most, beside what it gives its readers.
 const RUN_CLOSE: Duration = Duration::from_secs(30);

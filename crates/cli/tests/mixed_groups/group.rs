@@ -1,0 +1,190 @@
+//! One group: its topics, its members, and what its coordinator and its members say of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ottla::{Consumer, Producer, ProducerRecord, TopicPartition};
+use protocol_tests::kafka::Signal;
+use protocol_tests::suite::TestCluster;
+use protocol_tests::verifiable::{Event, Program, assignment};
+
+use crate::member::{Client, Membership};
+use crate::readings::Readings;
+use crate::rules::{Shares, Strategy, Topics};
+use crate::shared::Means;
+
+/// Until a member has ended; a JVM takes its time.
+const END: Duration = Duration::from_secs(30);
+
+/// The number of the next group's topics: names that failures can show.
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) struct Group {
+    means: Means,
+    cluster: TestCluster,
+    name: String,
+    pub(crate) strategy: Strategy,
+    pub(crate) topics: Topics,
+    /// Who is in it, by the labels with which their member ids begin.
+    pub(crate) members: BTreeMap<String, Program>,
+    /// What those who were in it had told.
+    past: Vec<(String, Vec<Event>)>,
+    client: ottla::Client,
+    producer: Producer,
+    /// Asks what the group has committed.
+    offsets: Consumer,
+    /// One beyond the last offset that was acknowledged, of each partition.
+    pub(crate) acknowledged: BTreeMap<TopicPartition, i64>,
+}
+
+/// A group as its coordinator knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Described {
+    /// The members' shares, by member id.
+    pub(crate) shares: Shares,
+    /// The leader's member id.
+    pub(crate) leader: String,
+    pub(crate) generation: i32,
+}
+
+impl Group {
+    /// A group without members, and its two topics.
+    pub(crate) async fn new(means: &Means, name: String, strategy: Strategy) -> Self {
+        let cluster = TestCluster::kafka("mixed", means.kafka.clone());
+        let mut topics = Topics::new();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        for (suffix, partitions) in [("wide", 5), ("narrow", 2)] {
+            topics.insert(cluster.topic(&format!("{number}.{suffix}"), partitions).await, partitions);
+        }
+        let client = cluster.client();
+        Self {
+            means: means.clone(),
+            producer: client.producer().build().expect("the settings are valid"),
+            offsets: client.consumer().group_id(&name).build().expect("the settings are valid"),
+            acknowledged: partitions(&topics).map(|partition| (partition, 0)).collect(),
+            cluster,
+            name,
+            strategy,
+            topics,
+            client,
+            members: BTreeMap::new(),
+            past: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn join(&mut self, client: Client, label: String) {
+        let topics: Vec<_> = self.topics.keys().cloned().collect();
+        let membership = Membership {
+            bootstrap_servers: &self.cluster.bootstrap_servers(),
+            group: &self.name,
+            topics: &topics,
+            strategy: self.strategy,
+        };
+        let program = self.means.programs.start(client, &label, &membership).await.expect("the member starts");
+        self.members.insert(label, program);
+    }
+
+    /// Ends a member, and waits until its process is gone.
+    pub(crate) async fn leave(&mut self, label: &str, signal: Signal) {
+        let program = self.members.remove(label).expect("it is a member");
+        assert!(program.signal(signal).expect("there is a `kill`"), "{label} has ended by itself");
+        let ended = program.ended(END).await.expect("the member ends");
+        let has_closed = ended.events.iter().any(|event| event.name() == "shutdown_complete");
+        assert_eq!(has_closed, signal == Signal::Terminate, "{label} ended: {}", ended.errors);
+        self.past.push((label.to_owned(), ended.events));
+    }
+
+    /// Sends so many records to every partition, and waits until all are acknowledged.
+    pub(crate) async fn send(&mut self, records: usize) {
+        let mut sent = Vec::new();
+        for partition in partitions(&self.topics).flat_map(|partition| std::iter::repeat_n(partition, records)) {
+            let record = ProducerRecord::new(&*partition.topic).partition(partition.partition).value("v");
+            sent.push(self.producer.enqueue(record).await.expect("the record is taken"));
+        }
+        for sent in sent {
+            let metadata = sent.await.expect("the record is acknowledged");
+            let end = self.acknowledged.entry(metadata.topic_partition).or_default();
+            *end = (*end).max(metadata.offset.expect("with an offset") + 1);
+        }
+    }
+
+    /// Who has read what so far.
+    pub(crate) fn readings(&self) -> Readings {
+        let mut readings = Readings::default();
+        for (label, events) in &self.past {
+            readings.add(label, events);
+        }
+        for (label, program) in &self.members {
+            readings.add(label, &program.events());
+        }
+        readings
+    }
+
+    /// What the members say that they have, by label.
+    pub(crate) fn told(&self) -> Shares {
+        self.members.iter().map(|(label, program)| (label.clone(), assignment(&program.events()))).collect()
+    }
+
+    /// What the coordinator says of the group; `None` where it knows of no assignment yet.
+    pub(crate) async fn described(&self) -> Option<Described> {
+        let kafka = &self.means.kafka;
+        let members = kafka.peer().await.members(&self.cluster.bootstrap_servers(), &self.name).await.ok()?;
+        let shares = members.into_iter().map(|member| (member.member_id, member.partitions)).collect();
+        let log = kafka.cluster().log(0).expect("the broker has a log");
+        // "Assignment received from leader LEADER for group GROUP for generation GENERATION. The group has ..."
+        let for_group = format!(" for group {} for generation ", self.name);
+        let (before, after) = log.rsplit_once(&for_group).filter(|(before, _)| before.contains(RECEIVED))?;
+        let (_, leader) = before.rsplit_once(RECEIVED)?;
+        let generation = after.split_once('.')?.0.parse().ok()?;
+        Some(Described { shares, leader: leader.to_owned(), generation })
+    }
+
+    /// The partitions of which the group has not committed the end, as far as records were acknowledged.
+    pub(crate) async fn uncommitted(&self) -> Vec<TopicPartition> {
+        let committed = self.offsets.committed(partitions(&self.topics)).await.expect("the coordinator tells");
+        let is_committed = |partition, end| {
+            committed.get(partition).and_then(Option::as_ref).map_or(0, |committed| committed.offset) == end
+        };
+        let lacking = self.acknowledged.iter().filter(|(partition, end)| !is_committed(*partition, **end));
+        lacking.map(|(partition, _)| partition.clone()).collect()
+    }
+
+    /// Waits until `holds` says nothing against it. A minute later, what it says is a failure, with all that the members have
+    /// told.
+    pub(crate) async fn until(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> Result<(), String>) {
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+        while let Err(objection) = holds(self).await {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not within a minute: {what}: {objection}\n{}",
+                self.said()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// All that the members have told, for failures.
+    pub(crate) fn said(&self) -> String {
+        let mut said = String::new();
+        let running = self.members.iter().map(|(label, program)| (label, program.events(), program.errors()));
+        let gone = self.past.iter().map(|(label, events)| (label, events.clone(), "gone".to_owned()));
+        for (label, events, errors) in gone.chain(running) {
+            said.push_str(&format!("--- {label}\n"));
+            said.extend(events.iter().map(|event| format!("{}\n", event.line)));
+            said.push_str(&errors);
+        }
+        said
+    }
+
+    pub(crate) async fn close(self) {
+        self.offsets.close().await.expect("it closes");
+        self.client.close().await;
+    }
+}
+
+const RECEIVED: &str = "Assignment received from leader ";
+
+fn partitions(topics: &Topics) -> impl Iterator<Item = TopicPartition> {
+    topics.iter().flat_map(|(topic, count)| (0..*count).map(|index| TopicPartition::new(&**topic, index)))
+}
