@@ -12,19 +12,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ottla::{
-    AssignmentChange, Batches, Client, Consumer, ConsumerHandle, ListenerResult, OffsetAndMetadata, RebalanceListener,
+    AssignmentChange, Batches, Consumer, ConsumerHandle, ListenerResult, OffsetAndMetadata, RebalanceListener,
 };
 use tokio::sync::watch;
 
-use crate::chain;
 use crate::ending::Ending;
 use crate::json_lines::JsonLines;
-use crate::settings::Settings;
+use crate::settings::{Kind, Settings};
+use crate::{chain, complain};
 use events::{
     OffsetsCommitted, PartitionsAssigned, PartitionsRevoked, RecordData, RecordsConsumed, ShutdownComplete,
     ShutdownRequested, StartupComplete,
 };
-use polled::Polled;
+use polled::{Chunk, Polled};
 
 /// Reads a topic as the member of a group, and prints a line of JSON for whatever happens.
 #[derive(Debug, clap::Args)]
@@ -88,14 +88,11 @@ impl Arguments {
             settings.set("group.instance.id", id, "--group-instance-id");
         }
         if let Some(timeout_ms) = self.session_timeout {
-            settings.set("session.timeout.ms", timeout_ms, "--session-timeout");
+            settings.set("session.timeout.ms", timeout_ms.to_string(), "--session-timeout");
         }
-        settings.set("enable.auto.commit", self.enable_autocommit, "--enable-autocommit");
+        settings.set("enable.auto.commit", self.enable_autocommit.to_string(), "--enable-autocommit");
         settings.set("auto.offset.reset", &self.reset_policy, "--reset-policy");
         settings.set("partition.assignment.strategy", &self.assignment_strategy, "--assignment-strategy");
-        for deserializer in ["key.deserializer", "value.deserializer"] {
-            settings.take(deserializer);
-        }
         Ok(settings)
     }
 }
@@ -106,8 +103,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let lines = JsonLines::to_stdout();
     let mut settings = arguments.settings()?;
     let max_poll_records = max_poll_records(settings.take("max.poll.records").as_deref())?;
-    let client = settings.client()?;
+    let client = settings.client(Kind::Consumer)?;
     let consumer = client.consumer().rebalance_listener(Listener(lines.clone())).build()?;
+    consumer.subscribe(arguments.topic.split(','))?;
     if arguments.consumer_config.is_some() {
         lines.write_text("Option --consumer.config is deprecated, use --command-config instead.");
     }
@@ -122,7 +120,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         stop: stop.clone(),
         consumed: 0,
     };
-    reading.read_and_close(consumer, &client, &arguments.topic).await;
+    reading.read_and_close(consumer).await;
+    client.close().await;
     lines.write(&ShutdownComplete {});
     if !*stop.borrow() {
         // Java's hook, which runs at the end in any case.
@@ -182,19 +181,19 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads to the end, whatever that is. What ends it is told on standard error, as Java does.
-    async fn read_and_close(mut self, mut consumer: Consumer, client: &Client, topic: &str) {
-        if let Err(error) = self.read(&mut consumer, topic).await {
-            eprintln!("ottla: reading has ended: {}", chain(&error));
+    /// Reads to the end, whatever that is. What ends it is told on standard error, and no failure of the program: as in
+    /// Java.
+    async fn read_and_close(mut self, mut consumer: Consumer) {
+        tokio::spawn(complain_of_failures(consumer.handle()));
+        if let Err(error) = self.read(&mut consumer).await {
+            complain(&format!("reading has ended: {}", chain(&error)));
         }
         if let Err(error) = consumer.close().await {
-            eprintln!("ottla: closing: {}", chain(&error));
+            complain(&format!("closing: {}", chain(&error)));
         }
-        client.close().await;
     }
 
-    async fn read(&mut self, consumer: &mut Consumer, topic: &str) -> Result<(), ottla::consumer::Error> {
-        consumer.subscribe(topic.split(','))?;
+    async fn read(&mut self, consumer: &mut Consumer) -> Result<(), ottla::consumer::Error> {
         let mut stop = self.stop.clone();
         while !self.is_finished() {
             let polled = tokio::select! {
@@ -204,7 +203,7 @@ impl Reading {
             };
             match polled {
                 Ok(batches) => self.take(consumer, &batches).await?,
-                Err(error) if error.is_retriable() => eprintln!("ottla: reading goes on after: {}", chain(&error)),
+                Err(error) if error.is_retriable() => complain(&format!("reading goes on: {}", chain(&error))),
                 Err(error) => return Err(error),
             }
         }
@@ -227,14 +226,12 @@ impl Reading {
             if chunk.count == 0 {
                 break;
             }
-            for (partition, records) in &chunk.records {
-                for record in self.is_verbose.then_some(records).into_iter().flatten() {
-                    self.lines.write(&RecordData::new(partition, record));
-                }
-                self.consumed += records.len() as u64;
+            self.tell(&chunk);
+            let untold = if self.lines.is_broken() { chunk.first_offsets().collect() } else { chunk.left_out.clone() };
+            for (partition, offset) in untold {
+                // So that no automatic commit covers it. A partition that is gone has none.
+                let _ = consumer.seek(partition, offset);
             }
-            self.lines.write(&RecordsConsumed::new(&chunk));
-            // What nobody could be told of is not done with.
             if self.commits && !self.lines.is_broken() {
                 self.commit(consumer, &chunk).await?;
             }
@@ -242,8 +239,20 @@ impl Reading {
         Ok(())
     }
 
+    fn tell(&mut self, chunk: &Chunk<'_>) {
+        for (partition, records) in &chunk.records {
+            if self.is_verbose {
+                for record in records {
+                    self.lines.write(&RecordData::new(partition, record));
+                }
+            }
+            self.consumed += records.len() as u64;
+        }
+        self.lines.write(&RecordsConsumed::new(chunk));
+    }
+
     /// Commits, and tells how that went. An error only where there is no way on.
-    async fn commit(&self, consumer: &Consumer, chunk: &polled::Chunk<'_>) -> Result<(), ottla::consumer::Error> {
+    async fn commit(&self, consumer: &Consumer, chunk: &Chunk<'_>) -> Result<(), ottla::consumer::Error> {
         let offsets: Vec<_> = chunk.next_offsets().collect();
         let commit = offsets.iter().map(|(partition, offset)| ((*partition).clone(), OffsetAndMetadata::new(*offset)));
         let result = consumer.commit_sync_offsets(commit).await;
@@ -257,5 +266,12 @@ impl Reading {
     }
 }
 
+/// Tells people what the consumer tries again by itself, until it is closed.
+async fn complain_of_failures(consumer: ConsumerHandle) {
+    while let Some(failure) = consumer.next_error().await {
+        complain(&format!("going on after a failure: {}", chain(&failure.error)));
+    }
+}
+
 /// How long a poll may wait; there is always another.
-const POLL: Duration = Duration::from_secs(3600);
+const POLL: Duration = Duration::from_hours(1);
