@@ -173,7 +173,7 @@ impl Group {
         uncommitted.into_keys().collect()
     }
 
-    /// Waits until `holds` says nothing against it. A minute later, what it says is a failure, with all that the members have
+    /// Waits until `holds` says nothing against it. A minute later, what it says is a failure, with what the members have
     /// told.
     pub(crate) async fn until<T>(&self, what: &str, mut holds: impl AsyncFnMut(&Self) -> Result<T, String>) -> T {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
@@ -189,13 +189,14 @@ impl Group {
         }
     }
 
-    /// All that the members have told, for failures.
+    /// What the members have told last, for failures.
     pub(crate) fn said(&self) -> String {
         let mut said = String::new();
         let running = self.members.iter().map(|(label, program)| (label, program.events(), program.errors()));
         let gone = self.past.iter().map(|(label, events)| (label, events.clone(), "(gone)".to_owned()));
         for (label, events, errors) in gone.chain(running) {
-            let lines = events.iter().map(|event| &*event.line).chain([&*errors]);
+            let last = &events[events.len().saturating_sub(40)..];
+            let lines = last.iter().map(|event| &*event.line).chain([&*errors]);
             said.extend(["--- ", label].into_iter().chain(lines.flat_map(|line| ["\n", line])).chain(["\n"]));
         }
         said
