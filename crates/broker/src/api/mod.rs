@@ -28,11 +28,11 @@ mod sync_group;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ottla_wire::guarded::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest};
 use ottla_wire::messages::{
-    ApiVersionsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaderIdAndEpoch, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, NodeEndpoint,
-    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaderIdAndEpoch,
+    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, NodeEndpoint, OffsetCommitRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use ottla_wire::{
     ApiKey, DecodeError, EncodeError, ErrorCode, Frame, LeaderEpoch, Message, NodeId, Reader, Request, RequestHeader,
@@ -45,6 +45,9 @@ use crate::state::{Awaited, ClusterState, Now, PartitionKey};
 
 /// Where clients are, as Kafka's coordinators note it: on this host.
 const CLIENT_HOST: &str = "/127.0.0.1";
+
+/// What a request may take in memory whatever its size.
+const REQUEST_BYTES: usize = 1024 * 1024;
 
 /// What a handler needs to know beside the request itself.
 #[derive(Clone, Debug)]
@@ -229,7 +232,7 @@ pub(crate) enum BadRequest {
 
 /// Reads the frame of a request.
 pub(crate) fn read_request(frame: Bytes, settings: &Settings) -> Result<Incoming, BadRequest> {
-    let mut reader = Reader::new(frame);
+    let mut reader = Reader::new(frame).with_allowance_of_at_least(REQUEST_BYTES);
     let fixed = RequestHeader::read_fixed(&mut reader.clone())?;
     let (number, version, correlation_id) = (fixed.api_key, fixed.api_version, fixed.correlation_id);
     let unsupported = BadRequest::Unsupported { api: number, version };
@@ -320,10 +323,10 @@ apis! {
     LeaveGroup(LeaveGroupRequest) 0..=5 => leave_group::handle;
     SyncGroup(SyncGroupRequest) 0..=5 => sync_group::handle;
     ApiVersions(ApiVersionsRequest) 0..=4 => api_versions::handle;
-    CreateTopics(CreateTopicsRequest) 5..=7 => create_topics::handle;
-    DeleteTopics(DeleteTopicsRequest) 4..=6 => delete_topics::handle;
+    CreateTopics(CreateTopicsRequest) 2..=7 => create_topics::handle;
+    DeleteTopics(DeleteTopicsRequest) 1..=6 => delete_topics::handle;
     InitProducerId(InitProducerIdRequest) 0..=5 => init_producer_id::handle;
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4 => offset_for_leader_epoch::handle;
-    DescribeConfigs(DescribeConfigsRequest) 4..=4 => describe_configs::handle;
-    CreatePartitions(CreatePartitionsRequest) 2..=3 => create_partitions::handle;
+    DescribeConfigs(DescribeConfigsRequest) 1..=4 => describe_configs::handle;
+    CreatePartitions(CreatePartitionsRequest) 0..=3 => create_partitions::handle;
 }
