@@ -6,32 +6,41 @@
 //! value ([`Waiting`]) that the machine looks at again when something has happened of what it awaits, or its time is up.
 
 mod api_versions;
+mod authorized_operations;
 mod awaited_reply;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_topics;
+mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod written;
 
 use std::time::Instant;
 
 use bytes::Bytes;
+use ottla_wire::guarded::DescribeClusterRequest;
 use ottla_wire::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaderIdAndEpoch,
-    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, NodeEndpoint, OffsetCommitRequest, OffsetFetchRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
+    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaderIdAndEpoch, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, MetadataRequest, NodeEndpoint, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
     OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use ottla_wire::{
@@ -141,6 +150,8 @@ pub(crate) enum WaitingRequest {
     Reply(awaited_reply::AwaitedReply),
     OffsetCommit(offset_commit::AwaitedCommit),
     OffsetFetch(offset_fetch::AwaitedOffsets),
+    DeleteGroups(delete_groups::AwaitedDeletion),
+    OffsetDelete(offset_delete::AwaitedOffsetDeletion),
 }
 
 impl WaitingRequest {
@@ -152,6 +163,8 @@ impl WaitingRequest {
             Self::Reply(awaited) => awaited.try_answer(state),
             Self::OffsetCommit(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::OffsetCommit),
             Self::OffsetFetch(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::OffsetFetch),
+            Self::DeleteGroups(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::DeleteGroups),
+            Self::OffsetDelete(awaited) => awaited.try_answer(state, overdue).map(AnyResponse::OffsetDelete),
         }
     }
 }
@@ -322,6 +335,8 @@ apis! {
     Heartbeat(HeartbeatRequest) 0..=4 => heartbeat::handle;
     LeaveGroup(LeaveGroupRequest) 0..=5 => leave_group::handle;
     SyncGroup(SyncGroupRequest) 0..=5 => sync_group::handle;
+    DescribeGroups(DescribeGroupsRequest) 0..=6 => describe_groups::handle;
+    ListGroups(ListGroupsRequest) 0..=5 => list_groups::handle;
     ApiVersions(ApiVersionsRequest) 0..=4 => api_versions::handle;
     CreateTopics(CreateTopicsRequest) 2..=7 => create_topics::handle;
     DeleteTopics(DeleteTopicsRequest) 1..=6 => delete_topics::handle;
@@ -329,4 +344,7 @@ apis! {
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4 => offset_for_leader_epoch::handle;
     DescribeConfigs(DescribeConfigsRequest) 1..=4 => describe_configs::handle;
     CreatePartitions(CreatePartitionsRequest) 0..=3 => create_partitions::handle;
+    DeleteGroups(DeleteGroupsRequest) 0..=2 => delete_groups::handle;
+    OffsetDelete(OffsetDeleteRequest) 0..=0 => offset_delete::handle;
+    DescribeCluster(DescribeClusterRequest) 0..=2 => describe_cluster::handle;
 }

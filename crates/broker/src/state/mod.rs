@@ -82,6 +82,13 @@ pub(crate) struct Node {
     incarnation: u64,
 }
 
+impl Node {
+    /// Whether the controller believes it to be up.
+    pub(crate) fn is_live(&self) -> bool {
+        self.standing != Standing::Stopped
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Running,
@@ -148,15 +155,19 @@ impl ClusterState {
         }
     }
 
+    /// All nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
     /// The nodes that the controller believes to be up.
     pub(crate) fn live_nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        let live = self.nodes.iter().filter(|(_, node)| node.standing != Standing::Stopped);
-        live.map(|(id, node)| (*id, node))
+        self.nodes().filter(|(_, node)| node.is_live())
     }
 
     /// A node that the controller believes to be up.
     pub(crate) fn live_node(&self, node: NodeId) -> Option<&Node> {
-        self.nodes.get(&node).filter(|node| node.standing != Standing::Stopped)
+        self.nodes.get(&node).filter(|node| node.is_live())
     }
 
     /// Whether a node is there and runs, `None` where there is none of that number.

@@ -6,8 +6,10 @@ use kafka_protocol::messages::describe_cluster_response as kafka_response;
 use super::{FromGuarded, ToGuarded, guarded_message, optional_text, text};
 use crate::{EncodeError, ErrorCode, Message, NodeId, Request, VersionRange};
 
-/// Stands for brokers, where the kind of a node is asked for.
+/// Stands for brokers, where nodes are asked for.
 pub const BROKER_ENDPOINTS: i8 = 1;
+/// Stands for controllers.
+pub const CONTROLLER_ENDPOINTS: i8 = 2;
 
 /// Asks for the nodes.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,7 +17,7 @@ pub const BROKER_ENDPOINTS: i8 = 1;
 pub struct DescribeClusterRequest {
     /// Whether to say what the client may do with the cluster.
     pub include_cluster_authorized_operations: bool,
-    /// Which nodes, 1: brokers, 2: controllers. From version 1 on.
+    /// [`BROKER_ENDPOINTS`] or [`CONTROLLER_ENDPOINTS`]. From version 1 on.
     pub endpoint_type: i8,
     /// Whether brokers are to be named that are not up (KIP-1073). From version 2 on.
     pub include_fenced_brokers: bool,
@@ -41,7 +43,7 @@ pub struct DescribeClusterResponse {
     pub error_code: ErrorCode,
     /// The same in words.
     pub error_message: Option<String>,
-    /// Which nodes, 1: brokers, 2: controllers. From version 1 on.
+    /// [`BROKER_ENDPOINTS`] or [`CONTROLLER_ENDPOINTS`]. From version 1 on.
     pub endpoint_type: i8,
     /// The cluster's id.
     pub cluster_id: String,
