@@ -1,5 +1,4 @@
-//! DescribeConfigs: the configurations of topics. Brokers have none that could be described: what they do is the
-//! builder's.
+//! DescribeConfigs: the configurations of topics.
 
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::{
@@ -7,12 +6,9 @@ use ottla_wire::messages::{
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
+use super::config_resource::{BROKER, TOPIC};
 use super::{AnyResponse, Context, Outcome};
 use crate::state::{CONFIG_KEYS, ClusterState, ConfigKey, ConfigSource, Now, TopicConfig};
-
-/// The resource types of KIP-133 that are known here.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: DescribeConfigsRequest) -> Outcome {
     let resource = |asked: DescribeConfigsResource| {

@@ -5,12 +5,15 @@
 //! The table at the foot of this file is what the brokers speak. Some requests may have to wait; what they wait for is a
 //! value ([`Waiting`]) that the machine looks at again when something has happened of what it awaits, or its time is up.
 
+mod alter_configs;
 mod api_versions;
 mod authorized_operations;
 mod awaited_reply;
+mod config_resource;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
@@ -18,6 +21,7 @@ mod describe_groups;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
+mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -37,11 +41,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use ottla_wire::guarded::DescribeClusterRequest;
 use ottla_wire::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteTopicsRequest,
-    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaderIdAndEpoch, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, MetadataRequest, NodeEndpoint, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaderIdAndEpoch, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, MetadataRequest, NodeEndpoint,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    SyncGroupRequest,
 };
 use ottla_wire::{
     ApiKey, DecodeError, EncodeError, ErrorCode, Frame, LeaderEpoch, Message, NodeId, Reader, Request, RequestHeader,
@@ -340,11 +345,14 @@ apis! {
     ApiVersions(ApiVersionsRequest) 0..=4 => api_versions::handle;
     CreateTopics(CreateTopicsRequest) 2..=7 => create_topics::handle;
     DeleteTopics(DeleteTopicsRequest) 1..=6 => delete_topics::handle;
+    DeleteRecords(DeleteRecordsRequest) 0..=2 => delete_records::handle;
     InitProducerId(InitProducerIdRequest) 0..=5 => init_producer_id::handle;
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) 2..=4 => offset_for_leader_epoch::handle;
     DescribeConfigs(DescribeConfigsRequest) 1..=4 => describe_configs::handle;
+    AlterConfigs(AlterConfigsRequest) 0..=2 => alter_configs::handle;
     CreatePartitions(CreatePartitionsRequest) 0..=3 => create_partitions::handle;
     DeleteGroups(DeleteGroupsRequest) 0..=2 => delete_groups::handle;
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest) 0..=1 => incremental_alter_configs::handle;
     OffsetDelete(OffsetDeleteRequest) 0..=0 => offset_delete::handle;
     DescribeCluster(DescribeClusterRequest) 0..=2 => describe_cluster::handle;
 }

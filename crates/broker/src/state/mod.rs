@@ -37,7 +37,7 @@ use self::coordinators::Coordinators;
 pub(crate) use self::coordinators::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, WRITE_TIMEOUT, is_internal};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::timers::{TimerId, Timers};
-pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigKey, ConfigSource, TimestampType, TopicConfig};
+pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigChange, ConfigKey, ConfigSource, TimestampType, TopicConfig};
 pub(crate) use self::topics::{NewTopic, Topic, check_name, unknown_topic};
 use crate::records::MAX_BATCH_BYTES;
 use crate::settings::{Loss, Settings};
