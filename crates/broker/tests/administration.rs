@@ -13,6 +13,7 @@ use ottla_wire::{ApiKey, ErrorCode, NodeId, TopicId};
 const TOPIC: &str = "topic";
 const TOPIC_RESOURCE: i8 = 2;
 const BROKER_RESOURCE: i8 = 4;
+const GROUP_RESOURCE: i8 = 32;
 
 fn in_memory() -> EmbeddedClusterBuilder {
     EmbeddedCluster::builder().transport(Transport::Memory(MemoryNetwork::new())).start_time_ms(1_000_000)
@@ -109,8 +110,11 @@ async fn describe_configs() {
         assert_eq!(sources, [1, 5], "version {version}");
         let missing = describe(&connection, TOPIC_RESOURCE, "none").await;
         assert_eq!(missing.error_code, ErrorCode::UnknownTopicOrPartition, "version {version}");
-        let broker = describe(&connection, BROKER_RESOURCE, "0").await;
-        assert_eq!((broker.error_code, broker.configs.len()), (ErrorCode::None, 0), "version {version}");
+        for (kind, name) in [(BROKER_RESOURCE, "0"), (GROUP_RESOURCE, "group")] {
+            let other = describe(&connection, kind, name).await;
+            assert_eq!((other.error_code, other.configs.len()), (ErrorCode::None, 0), "version {version}");
+        }
+        assert_eq!(describe(&connection, 77, "0").await.error_code, ErrorCode::InvalidRequest, "version {version}");
     }
 }
 

@@ -1,5 +1,5 @@
-//! What has configurations, as DescribeConfigs and its kin name it: topics. Brokers have none that could be described or
-//! changed: what they do is the builder's.
+//! What has configurations, as DescribeConfigs and its kin name it: topics. Brokers and groups have none that could be
+//! described or changed: what they do is the builder's.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,10 @@ use ottla_wire::{ErrorCode, TopicId};
 use super::Context;
 use crate::state::{ClusterState, Refused, unknown_topic};
 
-/// The types of resources that are known here, by the numbers of KIP-133.
+/// The types of resources that are known here, by Kafka's numbers (KIP-133, KIP-1043).
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const GROUP: i8 = 32;
 
 /// Changes the configuration of each resource by `change`, and says what became of it. One that is named twice is refused.
 pub(super) fn alter<R>(
@@ -47,8 +48,8 @@ pub(super) fn alter<R>(
 fn alterable(state: &ClusterState, resource_type: i8, name: &str) -> Result<TopicId, Refused> {
     match resource_type {
         TOPIC => state.topic(name).map(|topic| topic.id).ok_or_else(unknown_topic),
-        BROKER => {
-            let reason = "The brokers of an embedded cluster have no dynamic configurations.".to_owned();
+        BROKER | GROUP => {
+            let reason = "Brokers and groups of an embedded cluster have no configurations.".to_owned();
             Err(Refused { code: ErrorCode::InvalidConfig, reason })
         }
         other => Err(Refused { code: ErrorCode::InvalidRequest, reason: format!("Unexpected resource type {other}.") }),

@@ -6,7 +6,7 @@ use ottla_wire::messages::{
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
-use super::config_resource::{BROKER, TOPIC};
+use super::config_resource::{BROKER, GROUP, TOPIC};
 use super::{AnyResponse, Context, Outcome};
 use crate::state::{CONFIG_KEYS, ClusterState, ConfigKey, ConfigSource, Now, TopicConfig};
 
@@ -47,7 +47,7 @@ fn describe(
             let describe = |key| describe_key(state, &topic.config, key, with_synonyms);
             Ok(CONFIG_KEYS.iter().filter(wanted).map(describe).collect())
         }
-        BROKER => Ok(Box::default()),
+        BROKER | GROUP => Ok(Box::default()),
         _ => Err(ErrorCode::InvalidRequest),
     }
 }

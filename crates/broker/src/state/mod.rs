@@ -39,6 +39,7 @@ pub(crate) use self::partition::Partition;
 pub(crate) use self::timers::{TimerId, Timers};
 pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigChange, ConfigKey, ConfigSource, TimestampType, TopicConfig};
 pub(crate) use self::topics::{NewTopic, Topic, check_name, unknown_topic};
+use crate::fetch_session::FetchSessions;
 use crate::records::MAX_BATCH_BYTES;
 use crate::settings::{Loss, Settings};
 
@@ -120,6 +121,7 @@ pub(crate) struct ClusterState {
     timers: Timers<Timer>,
     changed: Changes,
     coordinators: Coordinators,
+    fetch_sessions: BTreeMap<NodeId, FetchSessions>,
     /// For looking into the batches that arrive.
     pub(crate) decompressor: Decompressor,
     /// For the batches that coordinators write.
@@ -150,6 +152,7 @@ impl ClusterState {
             timers: Timers::default(),
             changed: Changes::default(),
             coordinators: Coordinators::default(),
+            fetch_sessions: BTreeMap::new(),
             decompressor: Decompressor::new(MAX_BATCH_BYTES),
             compressor: Compressor::new(Compression::None),
         }
@@ -192,6 +195,12 @@ impl ClusterState {
     pub(crate) fn new_producer_id(&mut self) -> i64 {
         self.next_producer_id += 1;
         self.next_producer_id - 1
+    }
+
+    /// The fetch sessions of a node.
+    pub(crate) fn fetch_sessions(&mut self, node: NodeId) -> &mut FetchSessions {
+        let (slots, seed) = (self.settings.fetch_session_slots, self.settings.seed.wrapping_add(node.0 as u64));
+        self.fetch_sessions.entry(node).or_insert_with(|| FetchSessions::new(slots, seed))
     }
 
     /// A topic by its name.
@@ -284,6 +293,7 @@ impl ClusterState {
             // It registers anew before its absence was noticed: the controller fences its former life (KIP-631).
             self.fence(node, now);
         }
+        self.fetch_sessions(node).clear();
         let Some(starting) = self.nodes.get_mut(&node) else { return };
         starting.standing = Standing::Running;
         starting.incarnation += 1;
