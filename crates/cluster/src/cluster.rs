@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::{Command, Driver, LONGEST_TIMEOUT, Shared};
+use crate::first_answer::first_answer;
 use crate::metadata::merge;
 use crate::pool::Pool;
 use crate::reachability::Reachability;
@@ -261,8 +262,9 @@ impl Cluster {
 
     /// Asks one broker, over its general connection, and waits for `request.timeout.ms`.
     ///
-    /// A request that has certainly not reached a broker is made once more: on a new connection where the pooled one
-    /// had closed, or, with [`Destination::AnyNode`], on the next node where one cannot be connected to.
+    /// A request that has certainly not reached a broker is made once more, on a new connection, where the pooled one
+    /// had closed. With [`Destination::AnyNode`] it has to be a question: where a node fails or is late, the next is asked,
+    /// and the first answer counts.
     ///
     /// # Errors
     ///
@@ -287,21 +289,17 @@ impl Cluster {
         request: &R,
         timeout: Duration,
     ) -> Result<R::Response, Error> {
-        let mut nodes = self.resolve(to).await?.into_iter();
-        let mut node = nodes.next().ok_or(Error::NoController)?;
+        let nodes = self.resolve(to).await?;
+        let ask = |node| self.ask_node(node, request, timeout);
+        let late = |node| self.inner.shared.pool.handle_unanswered(node);
+        let answer = first_answer(nodes, ask, late, |error: &Error| !error.is_retriable()).await;
+        answer.map_err(|error| error.unwrap_or(Error::NoController))
+    }
+
+    async fn ask_node<R: Request>(&self, node: NodeId, request: &R, timeout: Duration) -> Result<R::Response, Error> {
         let mut has_reconnected = false;
         loop {
-            let connection = match self.connection(node, ConnectionRole::General).await {
-                Ok(connection) => connection,
-                Err(error @ Error::Connection { .. }) => match nodes.next() {
-                    Some(next) => {
-                        node = next;
-                        continue;
-                    }
-                    None => return Err(error),
-                },
-                Err(error) => return Err(error),
-            };
+            let connection = self.connection(node, ConnectionRole::General).await?;
             match connection.send(request, timeout).await {
                 Ok(response) => return Ok(response),
                 Err(ottla_connection::Error::Closed { written: false, .. }) if !has_reconnected => {

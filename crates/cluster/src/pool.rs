@@ -147,7 +147,12 @@ impl Pool {
         state.reachability.first_to_wait_for(&state.candidates(metadata))
     }
 
-    /// The node was connected to, and did not answer.
+    /// The node has answered.
+    pub(crate) fn handle_answered(&self, node: NodeId) {
+        self.state().reachability.handle_reached(node);
+    }
+
+    /// The node did not answer, or not in time.
     pub(crate) fn handle_unanswered(&self, node: NodeId) {
         self.state().reachability.handle_failed(now(), node);
     }
@@ -240,7 +245,7 @@ impl Pool {
         match &opened {
             Ok(_) => {
                 tracing::debug!(%node, %address, "connected");
-                self.state().reachability.handle_connected(node);
+                self.state().reachability.handle_reached(node);
             }
             Err(error) => {
                 tracing::debug!(%node, %address, error = error as &dyn std::error::Error, "cannot connect");

@@ -115,7 +115,7 @@ impl Toolbox {
 
     /// A command that runs what was [compiled](Self::compile) into `folder`; its arguments are to follow.
     pub fn program(&self, name: &str, folder: &Path) -> Command {
-        self.java(&format!("{}:{}", self.class_path(), folder.display()), name)
+        java(&format!("{}:{}", self.class_path(), folder.display()), name)
     }
 
     /// A main class of Kafka's own (`kafka-console-producer` and its kin), which differ in name between versions.
@@ -139,17 +139,7 @@ impl Toolbox {
 
     /// A command that runs one of Kafka's tools; its arguments are to follow.
     pub fn command(&self, tool: JavaTool) -> Command {
-        self.java(&self.class_path(), self.class(tool))
-    }
-
-    /// A small JVM, quick to start.
-    fn java(&self, class_path: &str, class: &str) -> Command {
-        let mut command = Command::new("java");
-        command
-            .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-            .args(["-cp", class_path, class]);
-        command
+        java(&self.class_path(), self.class(tool))
     }
 
     /// Runs one of Kafka's tools to its end, with `input` on its standard input.
@@ -185,6 +175,16 @@ impl Toolbox {
             Err(io::Error::new(io::ErrorKind::TimedOut, format!("{tool:?} did not end in {timeout:?}")))
         })
     }
+}
+
+/// A small JVM, quick to start.
+fn java(class_path: &str, class: &str) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .args(["-cp", class_path, class]);
+    command
 }
 
 /// Kafka's own command-line tools, by what they do.

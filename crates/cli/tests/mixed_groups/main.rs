@@ -3,7 +3,8 @@
 //!
 //! Each test is one group ([`plan`]). Its members are processes of their own, which tell what happens to them as Kafka's
 //! `VerifiableConsumer` does. Whenever members have come or gone, the group has to settle as its assignor demands ([`rules`]),
-//! whoever leads it, and has to read all that is written meanwhile, each record once while it is settled ([`walk`]).
+//! whoever leads it, and has to read all that is written meanwhile, each record once while it is settled ([`walk`]). Static members
+//! come back to what they had ([`static_members`]).
 //!
 //! By default a group for every client, assignor and leader; `OTTLA_MIXED_GROUPS=all` is for every order. Without Java, or without
 //! the other clients, tests are listed as ignored; `OTTLA_REQUIRE_KAFKA=1` and `OTTLA_REQUIRE_CLIENTS=1` turn that into failures.
@@ -16,6 +17,7 @@ mod plan;
 mod readings;
 mod rules;
 mod shared;
+mod static_members;
 mod walk;
 
 use std::process::ExitCode;
@@ -26,7 +28,6 @@ use protocol_tests::clients::{self, OtherClients};
 use protocol_tests::kafka::{self, Toolbox};
 
 use member::Client;
-use plan::Plan;
 use shared::Shared;
 
 /// Groups wait most of the time: for heartbeats, sessions and JVMs.
@@ -46,9 +47,18 @@ fn main() -> ExitCode {
     };
     let mut trials: Vec<Trial> = rules::TESTS.iter().chain(readings::TESTS).map(own).collect();
     for plan in plan::plans() {
-        let needs_others = !matches!(plan.other, Client::Ours | Client::Java);
-        let missing = missing.clone().filter(|_| shared.is_none() || needs_others);
-        trials.push(trial(plan, shared.as_ref(), missing));
+        let (name, other, jvms) = (plan.name(), plan.other, plan.jvms());
+        trials.push(trial(name, other, shared.as_ref(), missing.as_ref(), move |shared| {
+            shared.run(jvms, async |means| walk::walk(&means, plan).await);
+        }));
+    }
+    for (other, strategy) in static_members::groups() {
+        let name = static_members::name(other, strategy);
+        trials.push(trial(name, other, shared.as_ref(), missing.as_ref(), move |shared| {
+            shared.run(usize::from(other == Client::Java), async |means| {
+                static_members::come_back(&means, other, strategy).await;
+            });
+        }));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Some(shared) = shared {
@@ -70,14 +80,22 @@ impl Missing {
     }
 }
 
-fn trial(plan: Plan, shared: Option<&Arc<Shared>>, missing: Option<Missing>) -> Trial {
+/// A group with members of `other`.
+fn trial(
+    name: String,
+    other: Client,
+    shared: Option<&Arc<Shared>>,
+    missing: Option<&Missing>,
+    run: impl FnOnce(&Shared) + Send + 'static,
+) -> Trial {
     let shared = shared.cloned();
-    Trial::ignorable_test(plan.name(), move || match (missing, shared) {
+    // Java is there where Kafka is.
+    let missing = missing.filter(|_| shared.is_none() || other != Client::Java).cloned();
+    Trial::ignorable_test(name, move || match (missing, shared) {
         (Some(missing), _) if missing.is_failure => Err(Failed::from(missing.reason)),
         (Some(missing), _) => Ok(Completion::ignored_with(missing.reason)),
         (None, shared) => {
-            let shared = shared.ok_or("there is no Kafka")?;
-            shared.run(plan);
+            run(&*shared.ok_or("there is no Kafka")?);
             Ok(Completion::Completed)
         }
     })

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use protocol_tests::clients::OtherClients;
 use protocol_tests::kafka::Toolbox;
@@ -47,10 +48,10 @@ pub(crate) struct Membership<'a> {
     pub(crate) group: &'a str,
     pub(crate) topics: &'a [String],
     pub(crate) strategy: Strategy,
+    pub(crate) session_timeout: Duration,
+    /// Whether it is a static member, by its label.
+    pub(crate) is_static: bool,
 }
-
-/// The shortest session that brokers allow by default.
-const SESSION_TIMEOUT_MS: &str = "6000";
 
 /// What no option of `VerifiableConsumer` says.
 const SETTINGS: &str = "heartbeat.interval.ms=500\n";
@@ -92,9 +93,12 @@ impl Programs {
             .args(["--group-id", membership.group])
             .args(["--assignment-strategy", strategy])
             .args(["--reset-policy", "earliest"])
-            .args(["--session-timeout", SESSION_TIMEOUT_MS])
+            .args(["--session-timeout", &membership.session_timeout.as_millis().to_string()])
             .arg("--command-config")
             .arg(&settings);
+        if membership.is_static {
+            command.args(["--group-instance-id", label]);
+        }
         Program::start(format!("{} of {}", label, membership.group), &command).await
     }
 

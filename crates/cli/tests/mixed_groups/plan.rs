@@ -47,9 +47,14 @@ impl Plan {
     }
 }
 
+/// Whether all is to be run that there is: `OTTLA_MIXED_GROUPS=all`.
+pub(crate) fn is_every_order() -> bool {
+    std::env::var("OTTLA_MIXED_GROUPS").is_ok_and(|value| value == "all")
+}
+
 /// All plans, or the core of them.
 pub(crate) fn plans() -> Vec<Plan> {
-    let is_all = std::env::var("OTTLA_MIXED_GROUPS").is_ok_and(|value| value == "all");
+    let is_all = is_every_order();
     let of = |other: Client| {
         let strategies = other.strategies().iter();
         strategies.flat_map(move |strategy| if is_all { every_order(other, *strategy) } else { core(other, *strategy) })

@@ -44,8 +44,8 @@ impl Strategy {
     /// What is wrong with these shares, taken by themselves.
     pub(crate) fn flaw(self, topics: &Topics, shares: &Shares) -> Option<String> {
         incomplete(topics, shares).or_else(|| match self {
-            Self::Range => differs(shares, &range(topics, shares.keys())),
-            Self::RoundRobin => differs(shares, &round_robin(topics, shares.keys())),
+            Self::Range => differs(shares, &range(topics, emptied(shares))),
+            Self::RoundRobin => differs(shares, &round_robin(topics, emptied(shares))),
             Self::Sticky | Self::CooperativeSticky => uneven(shares),
         })
     }
@@ -80,6 +80,11 @@ fn all(topics: &Topics) -> BTreeSet<TopicPartition> {
     topics.iter().flat_map(|(topic, count)| (0..*count).map(|index| TopicPartition::new(&**topic, index))).collect()
 }
 
+/// The same members, with nothing.
+fn emptied(shares: &Shares) -> Shares {
+    shares.keys().map(|member| (member.clone(), BTreeSet::new())).collect()
+}
+
 fn uneven(shares: &Shares) -> Option<String> {
     let sizes = || shares.values().map(BTreeSet::len);
     let (least, most) = (sizes().min()?, sizes().max()?);
@@ -93,15 +98,13 @@ fn differs(shares: &Shares, expected: &Shares) -> Option<String> {
 }
 
 /// Of each topic, one stretch for each member in the order of their ids, the first ones longer by one.
-fn range<'a>(topics: &Topics, members: impl ExactSizeIterator<Item = &'a String> + Clone) -> Shares {
-    let mut shares: Shares = members.clone().map(|member| (member.clone(), BTreeSet::new())).collect();
-    let count = members.len() as i32;
+fn range(topics: &Topics, mut shares: Shares) -> Shares {
+    let count = shares.len() as i32;
     for (topic, partitions) in topics {
         let mut next = 0;
-        for (place, member) in (0..).zip(members.clone()) {
+        for (place, share) in (0..).zip(shares.values_mut()) {
             let length = partitions / count + i32::from(place < partitions % count);
-            let stretch = (next..next + length).map(|index| TopicPartition::new(&**topic, index));
-            shares.entry(member.clone()).or_default().extend(stretch);
+            share.extend((next..next + length).map(|index| TopicPartition::new(&**topic, index)));
             next += length;
         }
     }
@@ -109,10 +112,10 @@ fn range<'a>(topics: &Topics, members: impl ExactSizeIterator<Item = &'a String>
 }
 
 /// All partitions of all topics, dealt out in turn.
-fn round_robin<'a>(topics: &Topics, members: impl ExactSizeIterator<Item = &'a String> + Clone) -> Shares {
-    let mut shares: Shares = members.clone().map(|member| (member.clone(), BTreeSet::new())).collect();
-    for (partition, member) in all(topics).into_iter().zip(members.cycle()) {
-        shares.entry(member.clone()).or_default().insert(partition);
+fn round_robin(topics: &Topics, mut shares: Shares) -> Shares {
+    let count = shares.len();
+    for (place, share) in shares.values_mut().enumerate() {
+        share.extend(all(topics).into_iter().skip(place).step_by(count));
     }
     shares
 }

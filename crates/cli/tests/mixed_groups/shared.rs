@@ -10,8 +10,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::member::Programs;
-use crate::plan::Plan;
-use crate::walk;
 
 /// How many members of Java's there are at a time.
 const JVMS: usize = 4;
@@ -41,16 +39,16 @@ impl Shared {
         Self { toolbox, others, runtime, means: Mutex::new(None), jvms: Semaphore::new(JVMS) }
     }
 
-    /// Runs one group.
+    /// Runs one group, which has so many JVMs at a time.
     ///
     /// # Panics
     /// When something is not as it should be.
-    pub(crate) fn run(&self, plan: Plan) {
+    pub(crate) fn run(&self, jvms: usize, group: impl AsyncFnOnce(Means)) {
         let means = self.means();
         self.runtime.block_on(async {
-            let permits = u32::try_from(plan.jvms()).expect("a plan has three members at most");
+            let permits = u32::try_from(jvms).expect("a group has three members at most");
             let _jvms = self.jvms.acquire_many(permits).await.expect("nobody closes the semaphore");
-            tokio::time::timeout(LIMIT, walk::walk(&means, plan)).await.expect("the group is done within its time");
+            tokio::time::timeout(LIMIT, group(means)).await.expect("the group is done within its time");
         });
     }
 

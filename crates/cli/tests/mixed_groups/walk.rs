@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol_tests::kafka::Signal;
-use protocol_tests::verifiable::partitions;
+use protocol_tests::verifiable::{assignment, partitions};
 
 use crate::group::{Described, Group};
 use crate::member::Client;
@@ -11,17 +10,16 @@ use crate::plan::Plan;
 use crate::rules::{Shares, Strategy};
 use crate::shared::Means;
 
-/// How many records each partition gets while the group changes, and how many while it does not.
-const MEANWHILE: usize = 3;
+/// How many records each partition gets once the group has settled.
 const WHILE_SETTLED: usize = 4;
 
 /// A group that has settled.
-struct Settled {
-    described: Described,
+pub(crate) struct Settled {
+    pub(crate) described: Described,
     /// The members' shares, by label.
-    shares: Shares,
+    pub(crate) shares: Shares,
     /// How much each member had told by then.
-    told: BTreeMap<String, usize>,
+    pub(crate) told: BTreeMap<String, usize>,
 }
 
 /// Runs a group through its plan.
@@ -29,40 +27,36 @@ struct Settled {
 /// # Panics
 /// When something is not as it should be.
 pub(crate) async fn walk(means: &Means, plan: Plan) {
-    let mut group = Group::new(means, plan.name().replace("::", "."), plan.strategy).await;
+    let mut group = Group::new(means, &plan.name(), plan.strategy).await;
     let label = |number: usize| format!("m{number}-{}", plan.joins[number].name());
-    let mut settled: Option<Settled> = None;
+    let mut settled = None;
     for (number, client) in plan.joins.iter().enumerate() {
         group.join(*client, label(number)).await;
-        settled = Some(change(&mut group, settled, &label(0)).await);
+        settled = Some(change(&group, settled, &label(0)).await);
     }
     let mut leader = label(0);
-    for (number, leave) in plan.leaves.iter().enumerate() {
+    let (last, others) = plan.leaves.split_last().expect("members leave");
+    for leave in others {
         let leaving = label(leave.member);
-        group.leave(&leaving, leave.signal).await;
-        if number + 1 == plan.leaves.len() {
-            break;
-        }
+        group.leave(&leaving, leave.signal, 1).await;
         // Who leads when the leader has gone is the coordinator's choice.
-        if leader == leaving {
-            leader = String::new();
-        }
-        let now = change(&mut group, settled, &leader).await;
+        let expected = if leader == leaving { "" } else { &leader };
+        let now = change(&group, settled, expected).await;
         leader = label_of(&now.described.leader, &now.shares);
         settled = Some(now);
     }
-    finish(group, &plan).await;
+    group.leave(&label(last.member), last.signal, 0).await;
+    finish(group).await;
 }
 
-/// After somebody has come or gone: records arrive at once, the group settles, and then reads more of them, each once.
-async fn change(group: &mut Group, before: Option<Settled>, leader: &str) -> Settled {
-    group.send(MEANWHILE).await;
+/// After somebody has come or gone: the group settles, and has moved no more than it had to.
+async fn change(group: &Group, before: Option<Settled>, leader: &str) -> Settled {
     let settled = settle(group).await;
     assert!(settled.described.leader.starts_with(leader), "{leader} leads: {:?}", settled.described);
     if let Some(before) = before {
         let remembers = |label: &str| remembers(label, group.strategy);
         let flaw = group.strategy.needless_move(&before.shares, &settled.shares, remembers);
-        assert_eq!(flaw, None, "{:?}\n{}", settled.described, group.said());
+        assert_eq!(flaw, None, "{}", group.said());
         if group.strategy == Strategy::CooperativeSticky {
             check_kept(group, &before, &settled);
         }
@@ -77,35 +71,30 @@ fn remembers(label: &str, strategy: Strategy) -> bool {
     strategy != Strategy::Sticky || !label.ends_with(Client::Franz.name())
 }
 
-/// Waits until members and coordinator agree on an assignment that is right.
-async fn settle(group: &Group) -> Settled {
-    let mut settled = None;
-    group
-        .until("the group has settled", async |group| {
-            settled = Some(look(group).await?);
-            Ok(())
-        })
-        .await;
-    settled.expect("it was looked at")
+/// Waits, while records keep arriving, until members and coordinator agree on an assignment that is right.
+pub(crate) async fn settle(group: &Group) -> Settled {
+    let settled = group.until("the group has settled", async |group| {
+        group.send(1).await;
+        look(group).await
+    });
+    settled.await
 }
 
 /// The group if it has settled; otherwise what speaks against it.
 async fn look(group: &Group) -> Result<Settled, String> {
-    let told = group.members.iter().map(|(label, program)| (label.clone(), program.events().len())).collect();
-    let shares = group.told();
+    let told = group.told();
+    let shares: Shares = told.iter().map(|(label, events)| (label.clone(), assignment(events))).collect();
     // The labels stand in the same order as the member ids that begin with them.
     if let Some(flaw) = group.strategy.flaw(&group.topics, &shares) {
         return Err(format!("as the members tell, {flaw}"));
     }
     let described = group.described().await.ok_or("the coordinator knows of no assignment")?;
     let by_label: Shares = described.shares.iter().map(|(id, share)| (label_of(id, &shares), share.clone())).collect();
-    if by_label != shares {
-        return Err(format!("the coordinator says {described:?}, the members say {shares:?}"));
+    if by_label == shares {
+        Ok(Settled { described, shares, told: told.into_iter().map(|(label, events)| (label, events.len())).collect() })
+    } else {
+        Err(format!("the coordinator says {described:?}, the members say {shares:?}"))
     }
-    if let Some(flaw) = group.strategy.flaw(&group.topics, &described.shares) {
-        return Err(format!("by member id, {flaw}"));
-    }
-    Ok(Settled { described, shares, told })
 }
 
 fn label_of(member_id: &str, shares: &Shares) -> String {
@@ -126,17 +115,17 @@ fn check_kept(group: &Group, before: &Settled, now: &Settled) {
 }
 
 /// All that was written is read, and what is written now is read once, by its owner; then all of it is committed.
-async fn read(group: &mut Group, settled: &Settled) {
-    let ends = group.acknowledged.clone();
-    group.until("what came while the group changed is read", async |group| all_read(group)).await;
+async fn read(group: &Group, settled: &Settled) {
+    group.until("what came while the group changed is read", all_read).await;
+    let begins = group.acknowledged();
     group.send(WHILE_SETTLED).await;
-    group.until("what came since is read", async |group| all_read(group)).await;
-    group.until("all that was read is committed", async |group| all_committed(group).await).await;
-    let readings = group.readings();
-    for (partition, begin) in &ends {
-        let owner = settled.shares.iter().find(|(_, share)| share.contains(partition)).map(|(label, _)| label.clone());
-        for offset in *begin..group.acknowledged[partition] {
-            let readers = readings.readers(partition, offset);
+    group.until("what came since is read", all_read).await;
+    group.until("all that was read is committed", all_committed).await;
+    let (readings, ends) = (group.readings(), group.acknowledged());
+    for (partition, begin) in begins {
+        let owner = settled.shares.iter().find(|(_, share)| share.contains(&partition)).map(|(label, _)| label.clone());
+        for offset in begin..ends[&partition] {
+            let readers = readings.readers(&partition, offset);
             assert_eq!(readers, owner.as_slice(), "{partition} at {offset}\n{}", group.said());
         }
     }
@@ -144,9 +133,9 @@ async fn read(group: &mut Group, settled: &Settled) {
     assert_eq!(now, settled.described, "nothing has happened to the group since\n{}", group.said());
 }
 
-fn all_read(group: &Group) -> Result<(), String> {
+pub(crate) async fn all_read(group: &Group) -> Result<(), String> {
     let readings = group.readings();
-    match group.acknowledged.iter().find_map(|(one, end)| Some((one, readings.unread(one, 0..*end)?))) {
+    match group.acknowledged().iter().find_map(|(one, end)| Some((one, readings.unread(one, 0..*end)?))) {
         Some((partition, offset)) => Err(format!("nobody has read {partition} at {offset}")),
         None => Ok(()),
     }
@@ -158,10 +147,9 @@ async fn all_committed(group: &Group) -> Result<(), String> {
 }
 
 /// When the last member has gone: nothing is left to read, and nothing was read that was not written.
-async fn finish(group: Group, plan: &Plan) {
-    assert_eq!(all_read(&group), Ok(()), "{}", group.said());
-    let is_in_order = plan.leaves.iter().all(|leave| leave.signal == Signal::Terminate);
-    assert_eq!(all_committed(&group).await, Ok(()), "in order: {is_in_order}\n{}", group.said());
-    assert_eq!(group.readings().ends(), group.acknowledged, "{}", group.said());
+async fn finish(group: Group) {
+    assert_eq!(all_read(&group).await, Ok(()), "{}", group.said());
+    assert_eq!(all_committed(&group).await, Ok(()), "{}", group.said());
+    assert_eq!(group.readings().ends(), group.acknowledged(), "{}", group.said());
     group.close().await;
 }
