@@ -1,7 +1,7 @@
 //! Arguments that are refused, and those that are none.
 
 use protocol_tests::suite::TestCluster;
-use protocol_tests::verifiable::Ended;
+use protocol_tests::verifiable::{Ended, Event};
 
 use crate::pair::{PATIENCE, SIDES, Side, Tool, properties_file};
 use crate::shared::tests;
@@ -133,7 +133,7 @@ async fn options_may_be_abbreviated(cluster: TestCluster) {
     for side in SIDES {
         let ended = run(side, &cluster, Tool::Producer, &arguments).await;
         assert_eq!(ended.status.code(), Some(0), "{side:?}: {}", ended.errors);
-        let names: Vec<_> = ended.events.iter().map(|event| event.name()).collect();
+        let names: Vec<_> = ended.events.iter().map(Event::name).collect();
         assert_eq!(names, ["startup_complete", "shutdown_complete", "tool_data"], "{side:?}");
     }
 }
