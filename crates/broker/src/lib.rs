@@ -43,6 +43,7 @@ mod cluster;
 mod driver;
 mod error;
 mod fault;
+mod fetch_session;
 mod group;
 mod groups;
 mod log;

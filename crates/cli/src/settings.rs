@@ -14,10 +14,11 @@ use crate::{complain, java_settings};
 #[derive(Debug, Default)]
 pub(crate) struct Settings(BTreeMap<String, Setting>);
 
+/// What a setting is, and who says so.
 #[derive(Debug)]
-struct Setting {
-    value: String,
-    origin: Origin,
+pub(crate) struct Setting {
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
 }
 
 /// What a client is for.
@@ -75,8 +76,8 @@ impl Settings {
     }
 
     /// Takes a setting out that is not the client's.
-    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name).map(|setting| setting.value)
+    pub(crate) fn take(&mut self, name: &str) -> Option<Setting> {
+        self.0.remove(name)
     }
 
     /// A client that has them, for itself and for its producers or consumers.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::ending::Ending;
 use crate::json_lines::JsonLines;
-use crate::settings::{Kind, Settings};
+use crate::settings::{Kind, Setting, Settings};
 use crate::{chain, complain};
 use events::{
     OffsetsCommitted, PartitionsAssigned, PartitionsRevoked, RecordData, RecordsConsumed, ShutdownComplete,
@@ -102,7 +102,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new()?;
     let lines = JsonLines::to_stdout();
     let mut settings = arguments.settings()?;
-    let max_poll_records = max_poll_records(settings.take("max.poll.records").as_deref())?;
+    let max_poll_records = max_poll_records(settings.take("max.poll.records"))?;
     let client = settings.client(Kind::Consumer)?;
     let consumer = client.consumer().rebalance_listener(Listener(lines.clone())).build()?;
     consumer.subscribe(arguments.topic.split(','))?;
@@ -121,7 +121,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         consumed: 0,
     };
     reading.read_and_close(consumer).await;
-    client.close().await;
     lines.write(&ShutdownComplete {});
     if !*stop.borrow() {
         // Java's hook, which runs at the end in any case.
@@ -131,11 +130,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// How many messages one line tells of, at most.
-fn max_poll_records(setting: Option<&str>) -> Result<usize, String> {
-    let Some(setting) = setting else { return Ok(500) };
-    match setting.trim().parse() {
+fn max_poll_records(setting: Option<Setting>) -> Result<usize, String> {
+    let Some(Setting { value, origin }) = setting else { return Ok(500) };
+    match value.trim().parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("max.poll.records is {setting:?}, which is no number from 1 on")),
+        _ => Err(format!("{origin}: max.poll.records is {value:?}, which is no number from 1 on")),
     }
 }
 
@@ -149,7 +148,6 @@ fn stop_on(mut ending: Ending, lines: JsonLines) -> watch::Receiver<bool> {
             () = lines.broken() => {}
         }
         stop.send_replace(true);
-        stop.closed().await;
     });
     stopped
 }
@@ -188,7 +186,9 @@ impl Reading {
         if let Err(error) = self.read(&mut consumer).await {
             complain(&format!("reading has ended: {}", chain(&error)));
         }
-        if let Err(error) = consumer.close().await {
+        // Beside the last automatic commit there is only leaving, which ends with the session at the latest.
+        let limit = if self.commits { LEAVING } else { COMMITTING };
+        if let Err(error) = consumer.close_within(limit).await {
             complain(&format!("closing: {}", chain(&error)));
         }
     }
@@ -272,6 +272,12 @@ async fn complain_of_failures(consumer: ConsumerHandle) {
         complain(&format!("going on after a failure: {}", chain(&failure.error)));
     }
 }
+
+/// How long closing may take where all is committed.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// How long closing may take where it has to commit: as long as Java's.
+const COMMITTING: Duration = Duration::from_secs(30);
 
 /// How long a poll may wait; there is always another.
 const POLL: Duration = Duration::from_hours(1);

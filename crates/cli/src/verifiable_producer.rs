@@ -99,7 +99,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     // What is still under way has `delivery.timeout.ms`, and no more.
     producer.close(Duration::MAX).await;
     let acked = deliveries.all_told().await;
-    client.close().await;
     lines.write(&ShutdownComplete {});
     let seconds = started.elapsed().as_secs_f64();
     lines.write(&ToolData {

@@ -20,6 +20,7 @@ use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, GroupEvent};
 
 pub(crate) const NODE: NodeId = NodeId(1);
+pub(crate) const OTHER_NODE: NodeId = NodeId(2);
 pub(crate) const TOPIC: &str = "topic";
 
 /// Gives all to the first member.
