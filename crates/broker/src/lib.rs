@@ -44,6 +44,7 @@ mod driver;
 mod error;
 mod fault;
 mod fetch_session;
+mod frames;
 mod group;
 mod groups;
 mod log;
