@@ -119,6 +119,7 @@ impl Application<'_> {
         let member = self.member;
         match order {
             Command::Close { .. } => {} // the loop's
+            Command::Quick => {}        // it has been slow already
             Command::Slow { lasting } => tokio::time::sleep(lasting).await,
             Command::Subscribe { topics } => member.subscribe(&self.consumer, &topics),
             Command::Resubscribe { topics } => {

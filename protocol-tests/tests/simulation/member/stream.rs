@@ -127,6 +127,7 @@ impl Application<'_> {
     async fn obey(&mut self, order: Command) {
         match order {
             Command::Close { .. } | Command::Resubscribe { .. } => {} // the caller's
+            Command::Quick => {}                                      // it has been slow already
             Command::Slow { lasting } => tokio::time::sleep(lasting).await,
             Command::Subscribe { topics } => self.member.subscribe(&self.handle, &topics),
             Command::SeekBack => self.member.seek_back(&self.handle, &mut self.random),
