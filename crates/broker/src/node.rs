@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::api::{AnyRequest, Context, read_request};
-use crate::fault::{Effect, Faults, Hit};
+use crate::fault::{Effect, Faults, Hit, Hits};
 use crate::machine::Answer;
 use crate::network::Listener;
 use crate::settings::Settings;
@@ -79,8 +79,8 @@ impl Service {
                 frame = read_frame(stream, self.settings.max_frame_bytes) => frame?,
             };
             let Some(frame) = frame else { return Ok(()) };
-            let incoming = read_request(frame, &self.settings).map_err(io::Error::other)?;
-            let fault = self.faults.next(self.node, incoming.api);
+            let incoming = read_request(frame, self.node, &self.settings).map_err(io::Error::other)?;
+            let Hits { fault, alterations } = self.faults.next(self.node, incoming.api, incoming.version);
             let before = fault.as_ref().filter(|hit| !hit.after_handling);
             if !let_pass(stream, before).await? {
                 return Ok(());
@@ -88,7 +88,8 @@ impl Service {
             let refusal = fault.as_ref().and_then(Hit::refusal);
             let context =
                 Context { node: self.node, version: incoming.version, client_id: incoming.client_id, refusal };
-            let Some(answer) = self.ask(context, incoming.request).await else { return Ok(()) };
+            let Some(mut answer) = self.ask(context, incoming.request).await else { return Ok(()) };
+            alterations.iter().for_each(|altered| altered.apply(&mut answer));
             let after = fault.as_ref().filter(|hit| hit.after_handling);
             if !let_pass(stream, after).await? {
                 return Ok(());
@@ -114,10 +115,10 @@ impl Service {
 
 /// Applies what a fault does to a connection. False: the connection ends here.
 async fn let_pass(stream: &mut BoxedStream, hit: Option<&Hit>) -> io::Result<bool> {
-    match hit.map(|hit| hit.effect) {
-        None | Some(Effect::Error(_)) => Ok(true),
+    match hit.map(|hit| &hit.effect) {
+        None | Some(Effect::Error(_) | Effect::Alter(_)) => Ok(true),
         Some(Effect::Delay(delay)) => {
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep(*delay).await;
             Ok(true)
         }
         Some(Effect::CloseConnection) => Ok(false),
