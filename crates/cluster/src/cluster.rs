@@ -58,6 +58,9 @@ pub enum Destination {
     Node(NodeId),
     /// Any: the one with the least to do, failed ones last.
     AnyNode,
+    /// Any, over a connection that is made for this request: where one has fallen silent, others that are idle may
+    /// lead nowhere, too.
+    AnyNodeAnew,
     /// The controller. On NOT_CONTROLLER call [`Cluster::invalidate_controller`] and ask again.
     Controller,
 }
@@ -262,7 +265,7 @@ impl Cluster {
     /// Asks one broker, over its general connection, and waits for `request.timeout.ms`.
     ///
     /// A request that has certainly not reached a broker is made once more: on a new connection where the pooled one
-    /// had closed, or, with [`Destination::AnyNode`], on the next node where one cannot be connected to.
+    /// had closed, or, where any node will do, on the next one where one cannot be connected to.
     ///
     /// # Errors
     ///
@@ -291,7 +294,13 @@ impl Cluster {
         let mut node = nodes.next().ok_or(Error::NoController)?;
         let mut has_reconnected = false;
         loop {
-            let connection = match self.connection(node, ConnectionRole::General).await {
+            let connection = match to {
+                Destination::AnyNodeAnew => self.connect(node, None).await,
+                Destination::Node(_) | Destination::AnyNode | Destination::Controller => {
+                    self.connection(node, ConnectionRole::General).await
+                }
+            };
+            let connection = match connection {
                 Ok(connection) => connection,
                 Err(error @ Error::Connection { .. }) => match nodes.next() {
                     Some(next) => {
@@ -408,7 +417,7 @@ impl Cluster {
         let mut metadata = self.metadata();
         let is_missing = match to {
             Destination::Node(_) => false,
-            Destination::AnyNode => metadata.brokers.is_empty(),
+            Destination::AnyNode | Destination::AnyNodeAnew => metadata.brokers.is_empty(),
             Destination::Controller => metadata.controller.is_none(),
         };
         if is_missing {
@@ -418,7 +427,7 @@ impl Cluster {
         Ok(match to {
             Destination::Node(node) => vec![node],
             Destination::Controller => metadata.controller.into_iter().collect(),
-            Destination::AnyNode => match pool.nodes_in_order(&metadata) {
+            Destination::AnyNode | Destination::AnyNodeAnew => match pool.nodes_in_order(&metadata) {
                 nodes if nodes.is_empty() => pool.first_to_wait_for(&metadata).into_iter().collect(),
                 nodes => nodes,
             },

@@ -2,13 +2,17 @@
 //!
 //! ```text
 //!   Unknown ──▶ Asking ──▶ Known
-//!      ▲           │ back-off │ NOT_COORDINATOR, disconnect, silence for the session timeout
+//!      ▲           │ back-off │ NOT_COORDINATOR, disconnect, silence for two thirds of the session timeout
 //!      └───────────┴──────────┘
 //! ```
 //!
 //! It is asked for only while somebody needs it. Each time that a coordinator becomes known it gets a new epoch, even if
 //! it is the same broker: what a request to an earlier one says about the coordinator is out of date and changes
 //! nothing.
+//!
+//! Whoever has lost a coordinator to silence, or asked for one in vain, may have lost all connections at once: a load
+//! balancer drops them without a word. So the next question goes over one that is made for it, and does not wait for the
+//! end of one that leads nowhere: the session would end first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +28,8 @@ pub(crate) struct CoordinatorCache {
     epoch: u64,
     /// How often it could not be found, or not be reached, in a row.
     failures: u32,
+    /// What was asked last, the coordinator or for it, was not answered.
+    is_silent: bool,
     backoff: Backoff,
 }
 
@@ -51,7 +57,7 @@ pub(crate) struct Located {
 
 impl CoordinatorCache {
     pub(crate) fn new(backoff: Backoff) -> Self {
-        Self { state: Knowledge::Unknown { not_before: None }, epoch: 0, failures: 0, backoff }
+        Self { state: Knowledge::Unknown { not_before: None }, epoch: 0, failures: 0, is_silent: false, backoff }
     }
 
     pub(crate) fn known(&self) -> Option<Found> {
@@ -73,6 +79,11 @@ impl CoordinatorCache {
         is_due
     }
 
+    /// Whether it is to be asked for over a connection of its own.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             Knowledge::Unknown { not_before } => not_before,
@@ -82,12 +93,14 @@ impl CoordinatorCache {
 
     pub(crate) fn handle_found(&mut self, node: NodeId) -> Found {
         self.epoch += 1;
+        self.is_silent = false;
         self.state = Knowledge::Known(node);
         Found { node, epoch: self.epoch }
     }
 
-    /// The cluster did not say.
-    pub(crate) fn handle_not_found(&mut self, now: Instant) {
+    /// The cluster did not say; `is_silent`: nobody answered at all.
+    pub(crate) fn handle_not_found(&mut self, now: Instant, is_silent: bool) {
+        self.is_silent = is_silent;
         self.back_off(now);
     }
 
@@ -109,6 +122,7 @@ impl CoordinatorCache {
     pub(crate) fn handle_unreachable(&mut self, now: Instant, epoch: u64) -> bool {
         let is_news = self.mark_unknown(epoch);
         if is_news {
+            self.is_silent = true;
             self.back_off(now);
         }
         is_news
@@ -179,12 +193,25 @@ mod tests {
         let mut last = Duration::ZERO;
         for _ in 0..3 {
             assert!(cache.next_ask(now));
-            cache.handle_not_found(now);
+            cache.handle_not_found(now, false);
             let due = cache.next_deadline().unwrap();
             assert!(due - now > last && !cache.next_ask(now), "a longer wait than before");
             last = due - now;
             now = due;
         }
+    }
+
+    #[test]
+    fn after_silence_it_is_asked_for_over_a_new_connection() {
+        let (mut cache, now) = (cache(), origin());
+        let found = cache.handle_found(NodeId(1));
+        assert!(cache.mark_unknown(found.epoch) && !cache.is_silent(), "it has spoken");
+        let found = cache.handle_found(NodeId(1));
+        assert!(cache.handle_unreachable(now, found.epoch) && cache.is_silent());
+        cache.handle_not_found(now, true);
+        assert!(cache.is_silent());
+        cache.handle_not_found(now, false);
+        assert!(!cache.is_silent(), "somebody has answered");
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub(crate) struct Timeouts {
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Ask the cluster who coordinates the group.
-    FindCoordinator,
+    /// Ask the cluster who coordinates the group; `anew`: over a connection that is made for it.
+    FindCoordinator { anew: bool },
     /// Ask the coordinator.
     Send { to: Found, timeout: Duration, request: Outgoing },
     /// Run the job, and send what comes of it.
@@ -154,7 +154,7 @@ impl State {
             }
             Err(error) => {
                 tracing::debug!(group = %self.group_id, error = &error as &dyn std::error::Error, "no coordinator");
-                self.coordinator.handle_not_found(now);
+                self.coordinator.handle_not_found(now, error.says_unreachable());
                 if !error.is_retriable() {
                     self.commits.fail_all(&error);
                     self.lookups.fail_all(&error);
@@ -243,8 +243,10 @@ impl State {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.group.handle_timeout(now);
-        if let (true, Some(known)) = (self.group.take_coordinator_doubt(), self.coordinator.known()) {
-            self.doubt_coordinator(now, known, true);
+        if let (true, Some(silent)) = (self.group.take_coordinator_doubt(), self.coordinator.known())
+            && self.coordinator.handle_unreachable(now, silent.epoch)
+        {
+            self.lose_coordinator(now);
         }
         self.commits.handle_timeout(now);
         self.lookups.handle_timeout(now);
@@ -265,7 +267,7 @@ impl State {
             actions.insert(0, Action::Disconnect);
         }
         if self.wants_coordinator() && self.coordinator.next_ask(now) {
-            actions.push(Action::FindCoordinator);
+            actions.push(Action::FindCoordinator { anew: self.coordinator.is_silent() });
         }
         let unknown = self.group.unknown_topics();
         if self.unknown_topics.take_due(now, !unknown.is_empty()) {

@@ -117,7 +117,7 @@ impl Harness {
             }
             for action in actions {
                 match action {
-                    Action::FindCoordinator => self.asks += 1,
+                    Action::FindCoordinator { .. } => self.asks += 1,
                     Action::Send { to, request, .. } => self.sent.push_back((to, request)),
                     Action::Join { to, attempt, job, .. } => {
                         let request = job.run().expect("its assignor has nothing to say");

@@ -85,15 +85,17 @@ fn heartbeats_go_on_while_a_rebalance_is_pending_and_end_with_join_group() {
 }
 
 #[test]
-fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looked_for_again() {
+fn without_a_heartbeat_answered_for_two_thirds_of_the_session_timeout_the_coordinator_is_looked_for_again() {
     let mut harness = Harness::stable(config());
     harness.pass(INTERVAL);
     assert!(harness.is_sent("Heartbeat"));
     let asks = harness.asks;
-    harness.pass(Duration::from_millis(41_999));
-    assert_eq!(harness.asks, asks);
+    harness.pass(Duration::from_millis(26_999));
+    assert_eq!((harness.asks, harness.disconnects), (asks, 0));
     harness.pass(MILLISECOND);
-    assert_eq!((harness.asks, harness.disconnects), (asks + 1, 1));
+    assert_eq!((harness.asks, harness.disconnects), (asks, 1));
+    harness.pass(Duration::from_secs(1));
+    assert_eq!(harness.asks, asks + 1, "after a back-off");
     assert!(harness.state.group.membership().is_some(), "the membership is the coordinator's to end");
     harness.found();
     harness.pass(INTERVAL);
