@@ -89,7 +89,9 @@ impl Service {
             let context =
                 Context { node: self.node, version: incoming.version, client_id: incoming.client_id, refusal };
             let Some(mut answer) = self.ask(context, incoming.request).await else { return Ok(()) };
-            alterations.iter().for_each(|altered| altered.apply(&mut answer));
+            for altered in &alterations {
+                altered.apply(&mut answer);
+            }
             let after = fault.as_ref().filter(|hit| hit.after_handling);
             if !let_pass(stream, after).await? {
                 return Ok(());

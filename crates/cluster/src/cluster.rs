@@ -14,7 +14,7 @@ use crate::driver::{Command, Driver, LONGEST_TIMEOUT, Shared};
 use crate::metadata::merge;
 use crate::pool::Pool;
 use crate::reachability::Reachability;
-use crate::{Backoff, Broker, ClusterConfig, Error, Leader, Metadata, TopicMetadata, Topics};
+use crate::{Backoff, Broker, ClusterConfig, Error, InvalidSetting, Leader, Metadata, TopicMetadata, Topics};
 
 /// A cluster. Cloning it gives another handle to the same one.
 ///
@@ -462,21 +462,28 @@ impl Drop for KeptTopics {
 }
 
 impl ClusterConfig {
-    fn check(&self) -> Result<(), Error> {
-        let refuse = |setting, reason| Err(Error::Config { setting, reason });
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let refuse = |setting, value: &str, reason| Err(InvalidSetting::new(setting, value, reason));
+        let refuse_duration = |setting, value, reason| Err(InvalidSetting::of_duration(setting, value, reason));
         match self {
-            _ if self.bootstrap_servers.is_empty() => refuse("bootstrap.servers", "names no server"),
+            _ if self.bootstrap_servers.is_empty() => refuse("bootstrap.servers", "empty", "which is no server"),
             _ if self.retry_backoff > self.retry_backoff_max => {
-                refuse("retry.backoff.ms", "is over retry.backoff.max.ms")
+                refuse_duration("retry.backoff.ms", self.retry_backoff, "which is more than retry.backoff.max.ms")
             }
             _ if self.reconnect_backoff > self.reconnect_backoff_max => {
-                refuse("reconnect.backoff.ms", "is over reconnect.backoff.max.ms")
+                let reason = "which is more than reconnect.backoff.max.ms";
+                refuse_duration("reconnect.backoff.ms", self.reconnect_backoff, reason)
             }
-            _ if self.max_in_flight_requests == 0 => refuse("max.in.flight.requests.per.connection", "is zero"),
-            _ if self.max_frame_bytes == 0 => refuse("max_frame_bytes", "is zero"),
-            _ if self.request_timeout.is_zero() => refuse("request.timeout.ms", "is zero"),
+            _ if self.max_in_flight_requests == 0 => {
+                refuse("max.in.flight.requests.per.connection", "0", "which is not positive")
+            }
+            _ if self.max_frame_bytes == 0 => refuse("max_frame_bytes", "0", "which is not positive"),
+            _ if self.request_timeout.is_zero() => {
+                refuse_duration("request.timeout.ms", self.request_timeout, "which is not positive")
+            }
             _ if self.default_api_timeout < self.request_timeout => {
-                refuse("default.api.timeout.ms", "is below request.timeout.ms")
+                let reason = "which is less than request.timeout.ms";
+                refuse_duration("default.api.timeout.ms", self.default_api_timeout, reason)
             }
             _ => Ok(()),
         }

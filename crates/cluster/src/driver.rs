@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ottla_connection::clock::{now, sleep_until};
 use ottla_connection::{ConnectionConfig, Connector, watch};
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 use ottla_wire::{ErrorCode, NodeId};
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bootstrap::ask_bootstrap_servers;
 use crate::metadata::merge::{Merged, forget_topics, merge};
-use crate::pool::{Pool, now};
+use crate::pool::Pool;
 use crate::refresh::{Ask, Refresh};
 use crate::{Backoff, ClusterConfig, ConnectionRole, Error, Metadata, MetadataRecoveryStrategy, Topics};
 
@@ -302,13 +303,6 @@ async fn finished(under_way: &mut Option<(Ask, Attempt)>) -> (Ask, Result<Answer
     let outcome = attempt.as_mut().await;
     match under_way.take() {
         Some((ask, _)) => (ask, outcome),
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

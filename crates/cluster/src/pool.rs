@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use ottla_connection::clock::now;
 use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers, watch};
 use ottla_wire::NodeId;
 use tokio::runtime::Handle;
@@ -278,9 +279,4 @@ impl Slot {
             SlotState::Connecting(outcome) => outcome.has_changed().is_ok(),
         }
     }
-}
-
-/// The runtime's time, which a test can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use ottla_wire::{BrokerVersions, Reader, Request, ResponseHeader, decode_response, encode_request, throttle_time};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::driver::{Command, Driver, Failure, Io, IoEvent, LoadGuard, PendingRequest, ThrottleTime, now};
+use crate::clock::now;
+use crate::driver::{Command, Driver, Failure, Io, IoEvent, LoadGuard, PendingRequest, ThrottleTime};
 use crate::handshake::{Handshake, Step};
 use crate::in_flight::LONGEST_TIMEOUT;
 use crate::incoming::{Arrival, Incoming};

@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use crate::clock::now;
 use crate::in_flight::{Answer, InFlight, LONGEST_TIMEOUT, Overdue};
 use crate::incoming::{Arrival, Incoming};
 use crate::outgoing::Outgoing;
@@ -303,11 +304,6 @@ fn fail(request: PendingRequest, failure: Failure) {
     let PendingRequest { reply, load, .. } = request;
     drop(load);
     let _: Result<_, _> = reply.send(Err(failure));
-}
-
-/// The runtime's time, which a test can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// A stream that can stand in a structure with `Debug`.

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ottla_cluster::clock::{now, sleep_until};
 use ottla_cluster::{Cluster, ConnectionRole, Metadata, watch};
 use ottla_connection::Error as ConnectionError;
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
@@ -87,7 +88,7 @@ impl Driver {
                     Err(_) => return, // The cluster is gone, and nothing can be sent any more.
                 },
                 () = self.undone.shared.woken() => {}
-                () = sleep_until(wake_at), if wake_at.is_some() => {}
+                () = sleep_until(wake_at) => {}
             }
         }
     }
@@ -228,17 +229,6 @@ async fn produce(
         }
     };
     answer.map_err(SendFailure::Connection)
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
-    }
-}
-
-/// The runtime's time, which a test can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Shared {

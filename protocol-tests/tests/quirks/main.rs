@@ -3,6 +3,8 @@
 //!
 //! In memory, with paused time: an idle hour costs nothing, and a wait is as long as it says.
 
+#![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
+
 mod handshake;
 mod high_watermarks;
 mod idle;

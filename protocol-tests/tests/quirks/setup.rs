@@ -42,7 +42,7 @@ impl Setup {
         let cluster = of_cluster(builder).start().await.unwrap();
         cluster.create_topic(TOPIC, PARTITIONS, NODES as i16).await.unwrap();
         let client = of_client(client_builder(&cluster)).build().unwrap();
-        Self { client, network, cluster }
+        Self { cluster, network, client }
     }
 
     /// Sends so many records to each partition of the topic, and waits for the answers.

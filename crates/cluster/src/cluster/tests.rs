@@ -582,10 +582,13 @@ async fn dropping_the_last_clone_closes_its_connections() {
 fn settings_that_cannot_be_are_named() {
     let config = || ClusterConfig::new([address(1)]);
     let table = [
-        (ClusterConfig::new([]), "bootstrap.servers names no server"),
-        (config().retry_backoff(SECOND * 2), "retry.backoff.ms is over retry.backoff.max.ms"),
-        (config().default_api_timeout(SECOND), "default.api.timeout.ms is below request.timeout.ms"),
-        (config().max_in_flight_requests(0), "max.in.flight.requests.per.connection is zero"),
+        (ClusterConfig::new([]), "bootstrap.servers is empty, which is no server"),
+        (config().retry_backoff(SECOND * 2), "retry.backoff.ms is 2000 ms, which is more than retry.backoff.max.ms"),
+        (
+            config().default_api_timeout(SECOND),
+            "default.api.timeout.ms is 1000 ms, which is less than request.timeout.ms",
+        ),
+        (config().max_in_flight_requests(0), "max.in.flight.requests.per.connection is 0, which is not positive"),
     ];
     for (config, expected) in table {
         assert_eq!(Cluster::new(config).unwrap_err().to_string(), expected);
