@@ -123,6 +123,13 @@ impl EmbeddedClusterBuilder {
         self
     }
 
+    /// How many fetch sessions each node keeps (`max.incremental.fetch.session.cache.slots`); clients that get none send full
+    /// requests. Default: 1000.
+    pub fn fetch_session_slots(mut self, slots: usize) -> Self {
+        self.settings.fetch_session_slots = slots;
+        self
+    }
+
     /// How long a group that was empty waits for more members before its first generation, again from each that comes,
     /// up to its rebalance timeout (`group.initial.rebalance.delay.ms`). Default: none; Kafka's is 3 s.
     pub fn group_initial_rebalance_delay(mut self, delay: Duration) -> Self {

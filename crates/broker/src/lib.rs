@@ -44,6 +44,7 @@ mod cluster;
 mod driver;
 mod error;
 mod fault;
+mod fetch_session;
 mod group;
 mod groups;
 mod log;

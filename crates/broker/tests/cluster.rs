@@ -8,12 +8,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ottla_broker::{EmbeddedCluster, EmbeddedClusterBuilder, Error, Fault, Loss, Transport};
 use ottla_connection::{Address, Connection, ConnectionConfig, MemoryNetwork};
 use ottla_wire::compression::{Compression, CompressionLevel, Compressor};
-use ottla_wire::guarded::{CreatableTopic, CreateTopicsRequest, DeleteTopicState, DeleteTopicsRequest};
 use ottla_wire::messages::{
-    ApiVersionsResponse, FetchPartition, FetchPartitionData, FetchRequest, FetchTopic, InitProducerIdRequest,
-    LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic, MetadataRequest,
-    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic, ProducePartitionData,
-    ProducePartitionResponse, ProduceRequest, ProduceTopicData,
+    ApiVersionsResponse, CreatableTopic, CreateTopicsRequest, DeleteTopicsRequest, FetchPartition, FetchPartitionData,
+    FetchRequest, FetchTopic, InitProducerIdRequest, LATEST_TIMESTAMP, ListOffsetsPartition, ListOffsetsRequest,
+    ListOffsetsTopic, MetadataRequest, OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+    ProducePartitionData, ProducePartitionResponse, ProduceRequest, ProduceTopicData,
 };
 use ottla_wire::records::{BatchBuilder, ProducerState, RecordBatches};
 use ottla_wire::{ApiKey, ErrorCode, NodeId, Request, RequestHeader, TopicId, Writer, decode_response};
@@ -62,8 +61,7 @@ async fn read(connection: &Connection, request: &FetchRequest) -> FetchPartition
 
 async fn data_path(cluster: EmbeddedCluster) {
     let connection = connect(&cluster, 0).await.unwrap();
-    let topic =
-        CreatableTopic { name: TOPIC.to_owned(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let topic = CreatableTopic { name: TOPIC.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
     let created = connection.request(&CreateTopicsRequest { topics: vec![topic], ..Default::default() }).await.unwrap();
     assert_eq!(created.topics[0].error_code, ErrorCode::None);
 
@@ -97,8 +95,8 @@ async fn data_path(cluster: EmbeddedCluster) {
     let listed = connection.request(&ListOffsetsRequest { topics: vec![topic], ..Default::default() }).await.unwrap();
     assert_eq!(listed.topics[0].partitions[0].offset, 3);
 
-    let topic = DeleteTopicState { name: Some(TOPIC.to_owned()), ..Default::default() };
-    let deleted = connection.request(&DeleteTopicsRequest { topics: vec![topic], timeout_ms: 1000 }).await.unwrap();
+    let deletion = DeleteTopicsRequest { timeout_ms: 1000, ..DeleteTopicsRequest::of_names([TOPIC]) };
+    let deleted = connection.request(&deletion).await.unwrap();
     assert_eq!(deleted.responses[0].error_code, ErrorCode::None);
     let gone = connection.request(&fetch(0, 1000)).await.unwrap();
     assert_ne!(gone.responses[0].partitions[0].error_code, ErrorCode::None);

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::{Command, Driver, LONGEST_TIMEOUT, Shared};
+use crate::first_answer::{Way, first_answer};
 use crate::metadata::merge;
 use crate::pool::Pool;
 use crate::reachability::Reachability;
@@ -58,9 +59,6 @@ pub enum Destination {
     Node(NodeId),
     /// Any: the one with the least to do, failed ones last.
     AnyNode,
-    /// Any, over a connection that is made for this request: where one has fallen silent, others that are idle may
-    /// lead nowhere, too.
-    AnyNodeAnew,
     /// The controller. On NOT_CONTROLLER call [`Cluster::invalidate_controller`] and ask again.
     Controller,
 }
@@ -232,10 +230,14 @@ impl Cluster {
     ///
     /// A connection that is being made is made even if the future is dropped.
     pub async fn connection(&self, node: NodeId, role: ConnectionRole) -> Result<Connection, Error> {
+        self.pooled((node, role), Way::Kept).await
+    }
+
+    async fn pooled(&self, (node, role): (NodeId, ConnectionRole), way: Way) -> Result<Connection, Error> {
         let runtime = self.start()?;
         self.find_node(node).await?;
         let Shared { pool, metadata, .. } = &*self.inner.shared;
-        let connection = pool.connection(&runtime, metadata, node, role).await;
+        let connection = pool.connection(&runtime, metadata, (node, role), way).await;
         self.noticing_failure(connection)
     }
 
@@ -264,8 +266,9 @@ impl Cluster {
 
     /// Asks one broker, over its general connection, and waits for `request.timeout.ms`.
     ///
-    /// A request that has certainly not reached a broker is made once more: on a new connection where the pooled one
-    /// had closed, or, where any node will do, on the next one where one cannot be connected to.
+    /// A request that has certainly not reached a broker is made once more, on a new connection, where the pooled one
+    /// had closed. With [`Destination::AnyNode`] it has to be a question: where a node fails or is late, the next is asked,
+    /// over a new connection where one was late, and the first answer counts.
     ///
     /// # Errors
     ///
@@ -290,27 +293,27 @@ impl Cluster {
         request: &R,
         timeout: Duration,
     ) -> Result<R::Response, Error> {
-        let mut nodes = self.resolve(to).await?.into_iter();
-        let mut node = nodes.next().ok_or(Error::NoController)?;
+        let nodes = self.resolve(to).await?;
+        if to != Destination::AnyNode {
+            let node = *nodes.first().ok_or(Error::NoController)?;
+            return self.ask_node(node, Way::Kept, request, timeout).await;
+        }
+        let ask = |node, way| self.ask_node(node, way, request, timeout);
+        let late = |node| self.inner.shared.pool.handle_unanswered(node);
+        let answer = first_answer(nodes, Way::Kept, ask, late, |error: &Error| !error.is_retriable()).await;
+        answer.map_err(|error| error.unwrap_or(Error::NoController))
+    }
+
+    async fn ask_node<R: Request>(
+        &self,
+        node: NodeId,
+        way: Way,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response, Error> {
         let mut has_reconnected = false;
         loop {
-            let connection = match to {
-                Destination::AnyNodeAnew => self.connect(node, None).await,
-                Destination::Node(_) | Destination::AnyNode | Destination::Controller => {
-                    self.connection(node, ConnectionRole::General).await
-                }
-            };
-            let connection = match connection {
-                Ok(connection) => connection,
-                Err(error @ Error::Connection { .. }) => match nodes.next() {
-                    Some(next) => {
-                        node = next;
-                        continue;
-                    }
-                    None => return Err(error),
-                },
-                Err(error) => return Err(error),
-            };
+            let connection = self.pooled((node, ConnectionRole::General), way).await?;
             match connection.send(request, timeout).await {
                 Ok(response) => return Ok(response),
                 Err(ottla_connection::Error::Closed { written: false, .. }) if !has_reconnected => {
@@ -417,7 +420,7 @@ impl Cluster {
         let mut metadata = self.metadata();
         let is_missing = match to {
             Destination::Node(_) => false,
-            Destination::AnyNode | Destination::AnyNodeAnew => metadata.brokers.is_empty(),
+            Destination::AnyNode => metadata.brokers.is_empty(),
             Destination::Controller => metadata.controller.is_none(),
         };
         if is_missing {
@@ -427,7 +430,7 @@ impl Cluster {
         Ok(match to {
             Destination::Node(node) => vec![node],
             Destination::Controller => metadata.controller.into_iter().collect(),
-            Destination::AnyNode | Destination::AnyNodeAnew => match pool.nodes_in_order(&metadata) {
+            Destination::AnyNode => match pool.nodes_in_order(&metadata) {
                 nodes if nodes.is_empty() => pool.first_to_wait_for(&metadata).into_iter().collect(),
                 nodes => nodes,
             },

@@ -16,6 +16,7 @@ use ottla_wire::NodeId;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::first_answer::{LATE, Way};
 use crate::reachability::{Candidate, Reachability};
 use crate::{Address, Broker, ConnectionRole, Error, Metadata};
 
@@ -40,6 +41,7 @@ type Key = (NodeId, ConnectionRole);
 #[derive(Debug)]
 struct Slot {
     address: Address,
+    made_at: Instant,
     state: SlotState,
 }
 
@@ -70,19 +72,20 @@ impl Pool {
         Self { connector, config, state: Mutex::new(state) }
     }
 
-    /// The connection to a node that is in `known`, made on `runtime` if there is none.
+    /// The connection to a node that is in `known`, made on `runtime` if there is none; or anew, where the one that there is
+    /// was not made just now. That one is let go of: what is in flight on it finishes.
     pub(crate) async fn connection(
         self: &Arc<Self>,
         runtime: &Handle,
         known: &Known,
-        node: NodeId,
-        role: ConnectionRole,
+        (node, role): Key,
+        way: Way,
     ) -> Result<Connection, Error> {
         loop {
             // Looked up each time: a node may move while its back-off is waited for, and whoever went on to where it
             // was would put its new connection out of place.
             let broker = known.borrow().broker(node).cloned().ok_or(Error::UnknownNode { node })?;
-            let mut outcome = match self.next_step(runtime, &broker, role)? {
+            let mut outcome = match self.next_step(runtime, &broker, role, way)? {
                 Step::Use(connection) => return Ok(connection),
                 Step::BackOff(until) => {
                     tokio::time::sleep_until(until.into()).await;
@@ -148,7 +151,12 @@ impl Pool {
         state.reachability.first_to_wait_for(&state.candidates(metadata))
     }
 
-    /// The node was connected to, and did not answer.
+    /// The node has answered.
+    pub(crate) fn handle_answered(&self, node: NodeId) {
+        self.state().reachability.handle_reached(node);
+    }
+
+    /// The node did not answer, or not in time.
     pub(crate) fn handle_unanswered(&self, node: NodeId) {
         self.state().reachability.handle_failed(now(), node);
     }
@@ -185,13 +193,22 @@ impl Pool {
         closing.join_all().await;
     }
 
-    fn next_step(self: &Arc<Self>, runtime: &Handle, broker: &Broker, role: ConnectionRole) -> Result<Step, Error> {
+    fn next_step(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        broker: &Broker,
+        role: ConnectionRole,
+        way: Way,
+    ) -> Result<Step, Error> {
         let mut state = self.state();
         if state.is_closed {
             return Err(Error::Closed);
         }
         let key = (broker.node, role);
-        if let Some(slot) = state.slots.get(&key).filter(|slot| slot.address == broker.address && slot.is_alive()) {
+        let will_do = |slot: &&Slot| {
+            slot.address == broker.address && slot.is_alive() && (way == Way::Kept || slot.is_new(now()))
+        };
+        if let Some(slot) = state.slots.get(&key).filter(will_do) {
             return Ok(match &slot.state {
                 SlotState::Open(connection) => Step::Use(connection.clone()),
                 SlotState::Connecting(outcome) => Step::Await(outcome.clone()),
@@ -202,7 +219,7 @@ impl Pool {
         }
         let (sender, outcome) = watch::channel(None);
         let (address, state_of_slot) = (broker.address.clone(), SlotState::Connecting(outcome.clone()));
-        state.slots.insert(key, Slot { address: address.clone(), state: state_of_slot });
+        state.slots.insert(key, Slot { address: address.clone(), made_at: now(), state: state_of_slot });
         drop(state);
         runtime.spawn(Arc::clone(self).connect(key, address, sender));
         Ok(Step::Await(outcome))
@@ -241,7 +258,7 @@ impl Pool {
         match &opened {
             Ok(_) => {
                 tracing::debug!(%node, %address, "connected");
-                self.state().reachability.handle_connected(node);
+                self.state().reachability.handle_reached(node);
             }
             Err(error) => {
                 tracing::debug!(%node, %address, error = error as &dyn std::error::Error, "cannot connect");
@@ -270,6 +287,11 @@ impl Slot {
     /// Whether it is being connected by the task that tells of it through `done`.
     fn awaits(&self, done: &watch::Sender<Outcome>) -> bool {
         matches!(&self.state, SlotState::Connecting(outcome) if outcome.same_channel(&done.subscribe()))
+    }
+
+    /// Whether it was made so lately that nobody can have found out that it leads nowhere.
+    fn is_new(&self, now: Instant) -> bool {
+        matches!(self.state, SlotState::Connecting(_)) || now < self.made_at + LATE
     }
 
     fn is_alive(&self) -> bool {

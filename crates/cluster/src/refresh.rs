@@ -96,6 +96,15 @@ impl Refresh {
         }
     }
 
+    /// A node could not be reached: it may be elsewhere, which every answer tells. Whoever needs it for a topic is about to
+    /// demand that, and that request should not have to wait for this one.
+    pub(crate) fn demand_nodes(&mut self, now: Instant) {
+        if self.under_way.is_none() {
+            let due = now + self.backoff.next_delay(1);
+            self.demanded.add(due, &Topics::None, false);
+        }
+    }
+
     /// The topic has been looked up, or is kept.
     pub(crate) fn handle_used(&mut self, now: Instant, topic: &Arc<str>) {
         self.last_used.insert(Arc::clone(topic), now);
@@ -197,8 +206,8 @@ impl Refresh {
 }
 
 impl Demand {
-    fn add(&mut self, now: Instant, topics: &Topics, is_new: bool) {
-        self.since.get_or_insert(now);
+    fn add(&mut self, at: Instant, topics: &Topics, is_new: bool) {
+        self.since = Some(self.since.map_or(at, |since| since.min(at)));
         self.is_new |= is_new;
         match topics {
             Topics::All => self.all = true,

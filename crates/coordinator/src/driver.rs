@@ -111,10 +111,9 @@ impl Supervisor {
     fn take(&mut self, action: Action) {
         let shared = &self.shared;
         match action {
-            Action::FindCoordinator { anew } => {
+            Action::FindCoordinator => {
                 let (cluster, group) = (shared.cluster.clone(), Arc::clone(&shared.group));
-                let whom = if anew { Destination::AnyNodeAnew } else { Destination::AnyNode };
-                self.tasks.spawn(async move { Ended::Coordinator(find_coordinator(&cluster, &group, whom).await) });
+                self.tasks.spawn(async move { Ended::Coordinator(find_coordinator(&cluster, &group).await) });
             }
             Action::Send { to, timeout, request } => self.send(to, timeout, request),
             Action::Join { to, timeout, attempt, job } => match job.run() {
@@ -267,12 +266,12 @@ fn submit(shared: &Shared, connection: &Connection, node: NodeId, timeout: Durat
     }
 }
 
-/// Asks a broker who coordinates the group, and has the cluster know where that one is.
-async fn find_coordinator(cluster: &Cluster, group: &Arc<str>, whom: Destination) -> Result<NodeId, Error> {
+/// Asks any broker who coordinates the group, and has the cluster know where that one is.
+async fn find_coordinator(cluster: &Cluster, group: &Arc<str>) -> Result<NodeId, Error> {
     let refused = |error_code| Error::FindCoordinator { group: Arc::clone(group), error_code };
     let no_answer = |source| Error::Cluster { group: Arc::clone(group), source: Arc::new(source) };
     let ask = async |is_batched| {
-        let response = cluster.request(whom, &find::request(group, is_batched)).await?;
+        let response = cluster.request(Destination::AnyNode, &find::request(group, is_batched)).await?;
         Ok(find::read(group, is_batched, response))
     };
     let located = match ask(true).await {

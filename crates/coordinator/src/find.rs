@@ -1,18 +1,15 @@
 //! Which broker coordinates the group, and when that is forgotten. Does no I/O and reads no clock.
 //!
 //! ```text
-//!   Unknown ──▶ Asking ──▶ Known
-//!      ▲           │ back-off │ NOT_COORDINATOR, disconnect, silence for two thirds of the session timeout
-//!      └───────────┴──────────┘
+//!   Unknown ── asked ──▶ Known ──┐ asked whether it still is: the same
+//!      ▲  └ back-off ┘    │ ▲────┘
+//!      │                  │ another ──▶ Known
+//!      └──────────────────┘ NOT_COORDINATOR, disconnect, silence for two thirds of the session
 //! ```
 //!
-//! It is asked for only while somebody needs it. Each time that a coordinator becomes known it gets a new epoch, even if
+//! It is asked for only while somebody needs it, or while it is [silent](crate::silence). Each time that a coordinator becomes known it gets a new epoch, even if
 //! it is the same broker: what a request to an earlier one says about the coordinator is out of date and changes
 //! nothing.
-//!
-//! Whoever has lost a coordinator to silence, or asked for one in vain, may have lost all connections at once: a load
-//! balancer drops them without a word. So the next question goes over one that is made for it, and does not wait for the
-//! end of one that leads nowhere: the session would end first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,18 +22,17 @@ use ottla_wire::{ErrorCode, NodeId};
 #[derive(Debug)]
 pub(crate) struct CoordinatorCache {
     state: Knowledge,
+    /// The cluster is being asked.
+    is_asking: bool,
     epoch: u64,
     /// How often it could not be found, or not be reached, in a row.
     failures: u32,
-    /// What was asked last, the coordinator or for it, was not answered.
-    is_silent: bool,
     backoff: Backoff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Knowledge {
     Unknown { not_before: Option<Instant> },
-    Asking,
     Known(NodeId),
 }
 
@@ -57,51 +53,57 @@ pub(crate) struct Located {
 
 impl CoordinatorCache {
     pub(crate) fn new(backoff: Backoff) -> Self {
-        Self { state: Knowledge::Unknown { not_before: None }, epoch: 0, failures: 0, is_silent: false, backoff }
+        Self { state: Knowledge::Unknown { not_before: None }, is_asking: false, epoch: 0, failures: 0, backoff }
     }
 
     pub(crate) fn known(&self) -> Option<Found> {
         match self.state {
             Knowledge::Known(node) => Some(Found { node, epoch: self.epoch }),
-            Knowledge::Unknown { .. } | Knowledge::Asking => None,
+            Knowledge::Unknown { .. } => None,
         }
     }
 
     /// Whether the cluster is to be asked now. It counts as being asked from then on.
     pub(crate) fn next_ask(&mut self, now: Instant) -> bool {
         let is_due = match self.state {
-            Knowledge::Unknown { not_before } => not_before.is_none_or(|due| due <= now),
-            Knowledge::Asking | Knowledge::Known(_) => false,
+            Knowledge::Unknown { not_before } => !self.is_asking && not_before.is_none_or(|due| due <= now),
+            Knowledge::Known(_) => false,
         };
-        if is_due {
-            self.state = Knowledge::Asking;
-        }
+        self.is_asking |= is_due;
         is_due
     }
 
-    /// Whether it is to be asked for over a connection of its own.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.is_silent
+    /// Whether the cluster is to be asked if the known one still is it; not where it is being asked already.
+    pub(crate) fn next_check(&mut self) -> bool {
+        let is_due = !self.is_asking && matches!(self.state, Knowledge::Known(_));
+        self.is_asking |= is_due;
+        is_due
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
-            Knowledge::Unknown { not_before } => not_before,
-            Knowledge::Asking | Knowledge::Known(_) => None,
+            Knowledge::Unknown { not_before } if !self.is_asking => not_before,
+            Knowledge::Unknown { .. } | Knowledge::Known(_) => None,
         }
     }
 
-    pub(crate) fn handle_found(&mut self, node: NodeId) -> Found {
+    /// The cluster has said who it is. `None`: it is known already.
+    pub(crate) fn handle_found(&mut self, node: NodeId) -> Option<Found> {
+        self.is_asking = false;
+        if self.known().is_some_and(|known| known.node == node) {
+            return None;
+        }
         self.epoch += 1;
-        self.is_silent = false;
         self.state = Knowledge::Known(node);
-        Found { node, epoch: self.epoch }
+        Some(Found { node, epoch: self.epoch })
     }
 
-    /// The cluster did not say; `is_silent`: nobody answered at all.
-    pub(crate) fn handle_not_found(&mut self, now: Instant, is_silent: bool) {
-        self.is_silent = is_silent;
-        self.back_off(now);
+    /// The cluster did not say.
+    pub(crate) fn handle_not_found(&mut self, now: Instant) {
+        self.is_asking = false;
+        if self.known().is_none() {
+            self.back_off(now);
+        }
     }
 
     /// A request was answered.
@@ -122,7 +124,6 @@ impl CoordinatorCache {
     pub(crate) fn handle_unreachable(&mut self, now: Instant, epoch: u64) -> bool {
         let is_news = self.mark_unknown(epoch);
         if is_news {
-            self.is_silent = true;
             self.back_off(now);
         }
         is_news
@@ -184,7 +185,33 @@ mod tests {
         let (mut cache, now) = (cache(), origin());
         assert!(cache.next_ask(now) && !cache.next_ask(now), "one question at a time");
         let found = cache.handle_found(NodeId(3));
-        assert_eq!((cache.known(), cache.next_ask(now)), (Some(found), false));
+        assert_eq!((cache.known(), cache.next_ask(now)), (found, false));
+    }
+
+    #[test]
+    fn the_known_one_may_be_asked_about_and_only_another_is_news() {
+        let (mut cache, now) = (cache(), origin());
+        assert!(!cache.next_check(), "nobody is known");
+        let first = cache.handle_found(NodeId(1));
+        assert!(cache.next_check() && !cache.next_check(), "one question at a time");
+        assert_eq!((cache.handle_found(NodeId(1)), cache.known()), (None, first));
+        assert!(cache.next_check());
+        cache.handle_not_found(now);
+        assert_eq!(cache.known(), first);
+        assert!(cache.next_check());
+        let second = cache.handle_found(NodeId(2)).unwrap();
+        assert_eq!((second.node, cache.known()), (NodeId(2), Some(second)));
+        assert_ne!(first.unwrap().epoch, second.epoch);
+    }
+
+    #[test]
+    fn one_that_is_lost_while_it_is_asked_about_is_not_asked_for_twice() {
+        let (mut cache, now) = (cache(), origin());
+        let first = cache.handle_found(NodeId(1)).unwrap();
+        assert!(cache.next_check());
+        cache.mark_unknown(first.epoch);
+        assert!(!cache.next_ask(now) && cache.next_deadline().is_none());
+        assert!(cache.handle_found(NodeId(1)).is_some(), "it counts as found anew");
     }
 
     #[test]
@@ -193,7 +220,7 @@ mod tests {
         let mut last = Duration::ZERO;
         for _ in 0..3 {
             assert!(cache.next_ask(now));
-            cache.handle_not_found(now, false);
+            cache.handle_not_found(now);
             let due = cache.next_deadline().unwrap();
             assert!(due - now > last && !cache.next_ask(now), "a longer wait than before");
             last = due - now;
@@ -202,25 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn after_silence_it_is_asked_for_over_a_new_connection() {
-        let (mut cache, now) = (cache(), origin());
-        let found = cache.handle_found(NodeId(1));
-        assert!(cache.mark_unknown(found.epoch) && !cache.is_silent(), "it has spoken");
-        let found = cache.handle_found(NodeId(1));
-        assert!(cache.handle_unreachable(now, found.epoch) && cache.is_silent());
-        cache.handle_not_found(now, true);
-        assert!(cache.is_silent());
-        cache.handle_not_found(now, false);
-        assert!(!cache.is_silent(), "somebody has answered");
-    }
-
-    #[test]
     fn what_an_earlier_coordinator_says_changes_nothing() {
         let (mut cache, now) = (cache(), origin());
-        let first = cache.handle_found(NodeId(1));
+        let first = cache.handle_found(NodeId(1)).unwrap();
         assert!(cache.mark_unknown(first.epoch));
         assert!(cache.next_ask(now), "at once: it moved, it did not fail");
-        let second = cache.handle_found(NodeId(1));
+        let second = cache.handle_found(NodeId(1)).unwrap();
         assert!(!cache.mark_unknown(first.epoch) && !cache.handle_unreachable(now, first.epoch));
         assert_eq!(cache.known(), Some(second));
         assert!(cache.handle_unreachable(now, second.epoch));

@@ -56,6 +56,7 @@ mod leaving;
 mod offsets;
 mod request;
 mod shared;
+mod silence;
 mod state;
 mod unknown_topics;
 

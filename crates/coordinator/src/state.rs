@@ -17,6 +17,7 @@ use crate::find::{CoordinatorCache, Found};
 use crate::leaving::Leaves;
 use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
 use crate::request::{Incoming, Outgoing};
+use crate::silence::Silence;
 use crate::unknown_topics::UnknownTopics;
 use crate::{Error, GroupConfig, OffsetAndMetadata};
 
@@ -30,6 +31,7 @@ pub(crate) struct State {
     group_id: Arc<str>,
     group_instance_id: Option<Arc<str>>,
     coordinator: CoordinatorCache,
+    silence: Silence,
     unknown_topics: UnknownTopics,
     /// Topics about which the cluster is to be asked.
     stale_topics: BTreeSet<Arc<str>>,
@@ -50,8 +52,8 @@ pub(crate) struct Timeouts {
 /// What the driver is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Ask the cluster who coordinates the group; `anew`: over a connection that is made for it.
-    FindCoordinator { anew: bool },
+    /// Ask the cluster who coordinates the group.
+    FindCoordinator,
     /// Ask the coordinator.
     Send { to: Found, timeout: Duration, request: Outgoing },
     /// Run the job, and send what comes of it.
@@ -79,6 +81,7 @@ impl State {
             commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
             lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
             coordinator: CoordinatorCache::new(backoff()),
+            silence: Silence::new(config.heartbeat_interval, now),
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
             stale_topics: BTreeSet::new(),
             unknown_topics: UnknownTopics::new(backoff()),
@@ -148,14 +151,20 @@ impl State {
     pub(crate) fn handle_coordinator(&mut self, now: Instant, found: Result<NodeId, Error>) {
         match found {
             Ok(node) => {
+                let before = self.coordinator.known();
+                if self.coordinator.handle_found(node).is_none() {
+                    return; // as it was
+                }
                 tracing::debug!(group = %self.group_id, %node, "found the coordinator");
-                self.coordinator.handle_found(node);
+                if before.is_some() {
+                    self.lose_coordinator(now);
+                }
                 self.group.handle_coordinator_found(now, node);
             }
             Err(error) => {
                 tracing::debug!(group = %self.group_id, error = &error as &dyn std::error::Error, "no coordinator");
-                self.coordinator.handle_not_found(now, error.says_unreachable());
-                if !error.is_retriable() {
+                self.coordinator.handle_not_found(now);
+                if self.coordinator.known().is_none() && !error.is_retriable() {
                     self.commits.fail_all(&error);
                     self.lookups.fail_all(&error);
                     self.leaves.fail_unsent(&error);
@@ -179,6 +188,7 @@ impl State {
 
     /// Takes in what has become of a request to a coordinator.
     pub(crate) fn handle(&mut self, now: Instant, from: Found, incoming: Incoming) {
+        self.silence.handle_ended(now, from, incoming.is_parked(), incoming.error().is_none());
         match incoming.error() {
             None => self.coordinator.handle_answered(),
             Some(error) if error.says_unreachable() => {
@@ -243,10 +253,8 @@ impl State {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.group.handle_timeout(now);
-        if let (true, Some(silent)) = (self.group.take_coordinator_doubt(), self.coordinator.known())
-            && self.coordinator.handle_unreachable(now, silent.epoch)
-        {
-            self.lose_coordinator(now);
+        if let (true, Some(known)) = (self.group.take_coordinator_doubt(), self.coordinator.known()) {
+            self.doubt_coordinator(now, known, true);
         }
         self.commits.handle_timeout(now);
         self.lookups.handle_timeout(now);
@@ -266,8 +274,12 @@ impl State {
         if std::mem::take(&mut self.is_to_disconnect) {
             actions.insert(0, Action::Disconnect);
         }
-        if self.wants_coordinator() && self.coordinator.next_ask(now) {
-            actions.push(Action::FindCoordinator { anew: self.coordinator.is_silent() });
+        self.watch_for_silence(now, &actions);
+        if self.wants_coordinator() {
+            let is_check_due = self.silence.take_due(now) && self.coordinator.next_check();
+            if is_check_due || self.coordinator.next_ask(now) {
+                actions.push(Action::FindCoordinator);
+            }
         }
         let unknown = self.group.unknown_topics();
         if self.unknown_topics.take_due(now, !unknown.is_empty()) {
@@ -278,6 +290,20 @@ impl State {
             actions.push(Action::Refresh(stale_topics.into_iter().collect()));
         }
         actions
+    }
+
+    fn watch_for_silence(&mut self, now: Instant, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Send { to, request, .. } => self.silence.handle_sent(now, *to, request.is_parked()),
+                Action::Join { to, .. } => self.silence.handle_sent(now, *to, true),
+                Action::FindCoordinator
+                | Action::Assign { .. }
+                | Action::AbandonJoin
+                | Action::Disconnect
+                | Action::Refresh(_) => {}
+            }
+        }
     }
 
     fn next_of_group(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -353,7 +379,8 @@ impl State {
     /// When [`next_actions`](Self::next_actions) has something to do that it has not now.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let is_sendable = self.coordinator.known().is_some();
-        let coordinator = self.coordinator.next_deadline().filter(|_| self.wants_coordinator());
+        let coordinator = [self.coordinator.next_deadline(), self.silence.next_deadline()].into_iter().flatten().min();
+        let coordinator = coordinator.filter(|_| self.wants_coordinator());
         let leaves = self.leaves.next_deadline(is_sendable);
         let group = self.group.next_deadline();
         let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));

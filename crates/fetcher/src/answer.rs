@@ -201,6 +201,7 @@ impl State {
     /// Takes in the answer to a Fetch.
     pub(crate) fn handle_answer(&mut self, fetch: &Fetch, answer: Answer, now: Instant) -> Hints {
         self.finish(fetch);
+        self.handle_heard(fetch.node);
         let mut brought = vec![false; self.partitions.len()];
         let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_others: false };
         // Answers are taken in order of partitions; what the answer left out is asked for again, after a
@@ -347,11 +348,10 @@ impl State {
     pub(crate) fn handle_failure(&mut self, fetch: &Fetch, error: Error, now: Instant) {
         self.finish(fetch);
         for asked in &fetch.asked {
-            if self.release(asked.place, fetch.id).is_some() {
-                // The broker may have stopped leading its partitions together with answering.
-                self.refresh(asked.place);
-            }
+            self.release(asked.place, fetch.id);
         }
+        // It may have stopped leading its partitions together with answering.
+        self.doubt(fetch.node);
         let error = (!error.is_retriable()).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }

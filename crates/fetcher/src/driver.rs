@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::answer;
+use crate::buffer_pool::LaneBuffers;
 use crate::fetcher::Shared;
 use crate::lookup::StartLookup;
 use crate::plan::{Fetch, Lane, NextFetch};
@@ -98,6 +99,7 @@ impl Work {
     fn next(shared: &Shared, now: Instant) -> Self {
         let mut state = shared.state();
         state.tell_refused(now);
+        state.doubt_late_lookups(now);
         state.ask_for_leaders(now);
         let lookups = state.next_lookups(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
@@ -114,7 +116,7 @@ impl Work {
 
 /// Fetches from a broker by one lane until it leads no assigned partition.
 async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
-    let mut connection: Option<Connection> = None;
+    let mut line = Line { connection: None, buffers: Arc::new(LaneBuffers::new(shared.pool.clone())) };
     let mut has_answered = false;
     loop {
         let changed = shared.changed.notified();
@@ -147,38 +149,67 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
             continue;
         };
         let sent = Sent { shared: &shared, fetch: Some(fetch) };
-        let answer = ask(&shared, &mut connection, &sent, &mut has_answered).await;
-        sent.finish(answer);
+        let buffers = Arc::clone(&line.buffers);
+        tokio::select! {
+            biased; // an answer is an answer, however late
+            answer = ask(&shared, &mut line, &sent, &mut has_answered) => sent.finish(answer),
+            () = overtaken(&shared, &sent, &buffers) => {
+                sent.overtaken();
+                if let Some(connection) = line.connection.take() {
+                    connection.abort();
+                }
+            }
+        }
         has_answered = true;
     }
 }
 
+/// A lane's connection, and where its answers go.
+struct Line {
+    connection: Option<Connection>,
+    buffers: Arc<LaneBuffers>,
+}
+
 /// Sends, tells the application of the answer before this one, and waits for the answer.
-async fn ask(
-    shared: &Shared,
-    connection: &mut Option<Connection>,
-    sent: &Sent<'_>,
-    has_answered: &mut bool,
-) -> Result<RawResponse, Error> {
+async fn ask(shared: &Shared, line: &mut Line, sent: &Sent<'_>, has_answered: &mut bool) -> Result<RawResponse, Error> {
     let Some(fetch) = &sent.fetch else { return Err(Error::Closed) };
-    let open = connection.take().filter(|connection| !connection.is_closed());
-    let open = if let Some(open) = open {
-        open
-    } else {
-        if std::mem::take(has_answered) {
-            shared.ready.notify_one();
+    line.buffers.expect_answer();
+    let connection = match &line.connection {
+        Some(connection) if !connection.is_closed() => connection,
+        _ => {
+            if std::mem::take(has_answered) {
+                shared.ready.notify_one();
+            }
+            let buffers: Arc<dyn ResponseBuffers> = line.buffers.clone();
+            line.connection.insert(shared.cluster.connect(fetch.node, Some(buffers)).await?)
         }
-        let buffers: Arc<dyn ResponseBuffers> = Arc::new(shared.pool.clone());
-        shared.cluster.connect(fetch.node, Some(buffers)).await?
     };
     let timeout = shared.cluster.config().request_timeout.saturating_add(fetch.max_wait).min(MAX_TIMEOUT);
-    let answer = open.send_raw(&fetch.request, timeout);
+    let answer = connection.send_raw(&fetch.request, timeout);
     if std::mem::take(has_answered) {
         shared.ready.notify_one();
     }
-    let answer = answer.await;
-    *connection = Some(open);
-    answer.map_err(|source| Error::Broker { node: fetch.node, source })
+    answer.await.map_err(|source| Error::Broker { node: fetch.node, source })
+}
+
+/// Waits until an answer is late and nobody waits for it any more.
+async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
+    let Some(fetch) = &sent.fetch else { return };
+    tokio::time::sleep_until(fetch.late_at.into()).await;
+    if buffers.is_answer_coming() {
+        return std::future::pending().await; // not the broker is slow, but whoever has the memory
+    }
+    shared.state().handle_late(fetch);
+    shared.changed.notify_waiters();
+    loop {
+        let changed = shared.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if shared.state().is_overtaken(fetch) {
+            return;
+        }
+        changed.await;
+    }
 }
 
 /// A Fetch that counts as in flight until it is finished, also if its task ends before.
@@ -213,6 +244,13 @@ impl Sent<'_> {
                 self.shared.state().handle_failure(&fetch, error, now());
                 self.shared.changed.notify_waiters();
             }
+        }
+    }
+
+    fn overtaken(mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            self.shared.state().handle_overtaken(&fetch);
+            self.shared.changed.notify_waiters();
         }
     }
 }

@@ -32,6 +32,7 @@ mod opener;
 mod plan;
 mod position;
 mod record;
+mod silence;
 mod state;
 #[cfg(test)]
 mod tests;

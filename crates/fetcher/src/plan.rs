@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_cluster::LATE;
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{LeaderEpoch, NodeId};
 
@@ -36,6 +37,8 @@ pub(crate) struct Fetch {
     pub(crate) asked: Vec<Asked>,
     pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
+    /// An answer that has not begun to come by then is late.
+    pub(crate) late_at: Instant,
 }
 
 /// One partition of a Fetch.
@@ -175,7 +178,7 @@ impl State {
             topics,
             ..FetchRequest::default()
         };
-        Fetch { id, node, lane, request, asked, granted, max_wait }
+        Fetch { id, node, lane, request, asked, granted, max_wait, late_at: now + max_wait + LATE }
     }
 
     /// A Fetch is no longer in flight.

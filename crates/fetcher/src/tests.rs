@@ -26,6 +26,8 @@ use crate::position::Phase;
 use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
+mod silence;
+
 const ONE: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -55,9 +57,7 @@ fn lead(state: &mut State, partition: i32, node: NodeId) {
         broker.order.retain(|other| *other != place);
     }
     state.brokers.entry(node).or_default().order.push(place);
-    let partition = state.partition_mut(place).unwrap();
-    partition.leader = Some(Leader { node, epoch: Some(LeaderEpoch(3)) });
-    partition.not_before = None;
+    state.partition_mut(place).unwrap().set_leader(Some(Leader { node, epoch: Some(LeaderEpoch(3)) }));
 }
 
 fn next(state: &mut State, lane: Lane, now: Instant) -> NextFetch {

@@ -15,14 +15,14 @@ use ottla_cluster::clock::{now, sleep_until};
 use ottla_cluster::{Cluster, ConnectionRole, Metadata, watch};
 use ottla_connection::Error as ConnectionError;
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::{ApiKey, NodeId};
+use ottla_wire::{ApiKey, NodeId, TopicPartition};
 use tokio::task::JoinSet;
 
 use crate::accumulator::PartitionKey;
 use crate::completion::Outcome;
 use crate::config::{Acks, ProducerConfig};
 use crate::request::{Asked, answers, produce_request};
-use crate::sender::{Action, Outgoing, RequestId, Sender};
+use crate::sender::{Action, Leaders, Outgoing, RequestId, Sender};
 use crate::shared::Shared;
 use crate::{Error, SendFailure};
 
@@ -135,8 +135,10 @@ impl Driver {
         let acks = self.config.acks;
         let (request, asked) = produce_request(&batches, &self.metadata, acks.number(), timeout_ms);
         let (cluster, timeout) = (self.cluster.clone(), self.config.request_timeout);
+        let partitions = batches.into_iter().map(|batch| batch.topic_partition).collect();
+        let moved = leader_moved(self.changes.clone(), node, partitions);
         self.requests.spawn(async move {
-            let result = produce(&cluster, node, &request, acks, timeout).await;
+            let result = produce(&cluster, node, &request, acks, timeout, moved).await;
             Answered { id, asked, result }
         });
     }
@@ -210,15 +212,21 @@ impl Drop for Undone {
     }
 }
 
-/// Sends a request to a node and waits for the answer; `None` where none is asked for.
+/// Sends a request to a node and waits for the answer; `None` where none is asked for. Before it is sent, `moved` ends the wait for
+/// a connection.
 async fn produce(
     cluster: &Cluster,
     node: NodeId,
     request: &ProduceRequest,
     acks: Acks,
     timeout: Duration,
+    moved: impl Future<Output = ()>,
 ) -> Result<Option<Response>, SendFailure> {
-    let connection = cluster.connection(node, ConnectionRole::Produce).await;
+    let connection = tokio::select! {
+        biased; // whoever is connected tells by itself that it does not lead any more
+        connection = cluster.connection(node, ConnectionRole::Produce) => connection,
+        () = moved => return Err(SendFailure::LeaderMoved { was_sent: false }),
+    };
     let connection = connection.map_err(|error| SendFailure::NotConnected(Arc::new(error)))?;
     let answer: Result<_, ConnectionError> = match acks {
         Acks::None => connection.send_unanswered(request).await.map(|()| None),
@@ -229,6 +237,17 @@ async fn produce(
         }
     };
     answer.map_err(SendFailure::Connection)
+}
+
+/// Waits until another node than this one leads one of the partitions.
+async fn leader_moved(mut changes: watch::Receiver<Arc<Metadata>>, node: NodeId, partitions: Vec<TopicPartition>) {
+    let leads_elsewhere = |metadata: &Arc<Metadata>| {
+        let mut leaders = partitions.iter().filter_map(|partition| Leaders::leader(&**metadata, partition));
+        leaders.any(|leader| leader != node)
+    };
+    if changes.wait_for(leads_elsewhere).await.is_err() {
+        std::future::pending::<()>().await; // the cluster is gone, and the connection will tell
+    }
 }
 
 impl Shared {

@@ -211,6 +211,11 @@ impl KafkaCluster {
         self.supervisor.is_running(node)
     }
 
+    /// What a broker has logged since it was started last, at the level INFO.
+    pub fn log(&self, node: usize) -> io::Result<String> {
+        fs::read_to_string(self.log_file(node))
+    }
+
     /// Kills the brokers, removes their data and waits for both.
     pub fn end(mut self) -> io::Result<()> {
         self.supervisor.end()
@@ -218,6 +223,10 @@ impl KafkaCluster {
 
     fn configuration_file(&self, node: usize) -> PathBuf {
         self.directory.join(format!("server-{node}.properties"))
+    }
+
+    fn log_file(&self, node: usize) -> PathBuf {
+        self.directory.join(format!("server-{node}.log"))
     }
 
     async fn wait_until_gone(&self, node: usize, timeout: Duration) -> io::Result<bool> {
@@ -235,7 +244,7 @@ impl KafkaCluster {
     /// comes earlier.
     async fn wait_until_serving(&self, node: usize) -> io::Result<()> {
         let deadline = tokio::time::Instant::now() + START_TIMEOUT;
-        let path = self.directory.join(format!("server-{node}.log"));
+        let path = self.log_file(node);
         loop {
             let log = fs::read_to_string(&path).unwrap_or_default();
             if log.contains("Kafka Server started") {

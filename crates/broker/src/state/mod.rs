@@ -37,8 +37,9 @@ use self::coordinators::Coordinators;
 pub(crate) use self::coordinators::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, WRITE_TIMEOUT, is_internal};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::timers::{TimerId, Timers};
-pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigKey, ConfigSource, TimestampType, TopicConfig};
+pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigChange, ConfigKey, ConfigSource, TimestampType, TopicConfig};
 pub(crate) use self::topics::{NewTopic, Topic, check_name, unknown_topic};
+use crate::fetch_session::FetchSessions;
 use crate::records::MAX_BATCH_BYTES;
 use crate::settings::{Loss, Settings};
 
@@ -82,6 +83,13 @@ pub(crate) struct Node {
     incarnation: u64,
 }
 
+impl Node {
+    /// Whether the controller believes it to be up.
+    pub(crate) fn is_live(&self) -> bool {
+        self.standing != Standing::Stopped
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Running,
@@ -115,6 +123,7 @@ pub(crate) struct ClusterState {
     timers: Timers<Timer>,
     changed: Changes,
     coordinators: Coordinators,
+    fetch_sessions: BTreeMap<NodeId, FetchSessions>,
     /// For looking into the batches that arrive.
     pub(crate) decompressor: Decompressor,
     /// For the batches that coordinators write.
@@ -146,20 +155,25 @@ impl ClusterState {
             timers: Timers::default(),
             changed: Changes::default(),
             coordinators: Coordinators::default(),
+            fetch_sessions: BTreeMap::new(),
             decompressor: Decompressor::new(MAX_BATCH_BYTES),
             compressor: Compressor::new(Compression::None),
         }
     }
 
+    /// All nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
     /// The nodes that the controller believes to be up.
     pub(crate) fn live_nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        let live = self.nodes.iter().filter(|(_, node)| node.standing != Standing::Stopped);
-        live.map(|(id, node)| (*id, node))
+        self.nodes().filter(|(_, node)| node.is_live())
     }
 
     /// A node that the controller believes to be up.
     pub(crate) fn live_node(&self, node: NodeId) -> Option<&Node> {
-        self.nodes.get(&node).filter(|node| node.standing != Standing::Stopped)
+        self.nodes.get(&node).filter(|node| node.is_live())
     }
 
     /// Whether a node is there and runs, `None` where there is none of that number.
@@ -184,6 +198,12 @@ impl ClusterState {
     pub(crate) fn new_producer_id(&mut self) -> i64 {
         self.next_producer_id += 1;
         self.next_producer_id - 1
+    }
+
+    /// The fetch sessions of a node.
+    pub(crate) fn fetch_sessions(&mut self, node: NodeId) -> &mut FetchSessions {
+        let (slots, seed) = (self.settings.fetch_session_slots, self.settings.seed.wrapping_add(node.0 as u64));
+        self.fetch_sessions.entry(node).or_insert_with(|| FetchSessions::new(slots, seed))
     }
 
     /// A topic by its name.
@@ -276,6 +296,7 @@ impl ClusterState {
             // It registers anew before its absence was noticed: the controller fences its former life (KIP-631).
             self.fence(node, now);
         }
+        self.fetch_sessions(node).clear();
         let Some(starting) = self.nodes.get_mut(&node) else { return };
         starting.standing = Standing::Running;
         starting.incarnation += 1;

@@ -87,6 +87,21 @@ fn what_the_request_under_way_covers_is_not_asked_for_again() {
 }
 
 #[test]
+fn where_nodes_are_is_asked_with_the_next_topics_or_by_itself_after_a_while() {
+    let mut machine = Machine::knowing(&["a"]);
+    machine.refresh.demand_nodes(machine.at(10));
+    assert!(is_about(machine.due_after(10), 100));
+    machine.demand(10, &["a"]);
+    assert_eq!(machine.ask(10), Some(named(&["a"])));
+    machine.refresh.demand_nodes(machine.at(10));
+    machine.answer(10);
+    assert_eq!(machine.refresh.next_deadline(), Some(machine.at(MAX_AGE)), "the answer tells of the nodes, too");
+    machine.refresh.demand_nodes(machine.at(20));
+    assert_eq!(machine.ask(20), None);
+    assert_eq!(machine.ask(21), Some(Topics::None));
+}
+
+#[test]
 fn what_it_does_not_cover_is_asked_for_next() {
     let mut machine = Machine::new();
     machine.demand(0, &["a"]);

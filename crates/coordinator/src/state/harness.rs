@@ -20,6 +20,7 @@ use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, GroupEvent};
 
 pub(crate) const NODE: NodeId = NodeId(1);
+pub(crate) const OTHER_NODE: NodeId = NodeId(2);
 pub(crate) const TOPIC: &str = "topic";
 
 /// Gives all to the first member.
@@ -117,7 +118,7 @@ impl Harness {
             }
             for action in actions {
                 match action {
-                    Action::FindCoordinator { .. } => self.asks += 1,
+                    Action::FindCoordinator => self.asks += 1,
                     Action::Send { to, request, .. } => self.sent.push_back((to, request)),
                     Action::Join { to, attempt, job, .. } => {
                         let request = job.run().expect("its assignor has nothing to say");

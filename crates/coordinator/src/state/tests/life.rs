@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_cluster::LATE;
 use ottla_wire::consumer_protocol::{Assignment, Subscription};
 use ottla_wire::messages::{
     JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember, LeaveGroupMemberResponse, LeaveGroupResponse,
@@ -11,7 +12,7 @@ use ottla_wire::messages::{
 };
 use ottla_wire::{ErrorCode, GenerationId, TopicPartition};
 
-use super::super::harness::{AllToOne, Harness, NODE, TOPIC, config, no_answer};
+use super::super::harness::{AllToOne, Harness, NODE, OTHER_NODE, TOPIC, config, no_answer};
 use super::{fixed, offsets};
 use crate::assignor::{RebalanceProtocol, TopicPartitions, Topics};
 use crate::request::{Incoming, Outgoing};
@@ -89,18 +90,59 @@ fn without_a_heartbeat_answered_for_two_thirds_of_the_session_timeout_the_coordi
     let mut harness = Harness::stable(config());
     harness.pass(INTERVAL);
     assert!(harness.is_sent("Heartbeat"));
+    for _ in 0..26 {
+        harness.pass(LATE);
+        harness.found(); // it is silent, and the only one that the cluster knows
+    }
+    harness.pass(LATE - MILLISECOND);
     let asks = harness.asks;
-    harness.pass(Duration::from_millis(26_999));
-    assert_eq!((harness.asks, harness.disconnects), (asks, 0));
+    assert_eq!(harness.disconnects, 0);
     harness.pass(MILLISECOND);
-    assert_eq!((harness.asks, harness.disconnects), (asks, 1));
-    harness.pass(Duration::from_secs(1));
-    assert_eq!(harness.asks, asks + 1, "after a back-off");
+    assert_eq!((harness.asks, harness.disconnects), (asks + 1, 1));
     assert!(harness.state.group.membership().is_some(), "the membership is the coordinator's to end");
     harness.found();
     harness.pass(INTERVAL);
     harness.answer_heartbeat(ErrorCode::None);
     assert!(harness.state.group.membership().is_some() && harness.event().is_none());
+}
+
+#[test]
+fn a_coordinator_that_is_silent_is_left_for_another_as_soon_as_the_cluster_names_one() {
+    let mut harness = Harness::stable(config());
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    harness.pass(INTERVAL);
+    assert!(harness.is_sent("OffsetCommit") && harness.is_sent("Heartbeat"));
+    let asks = harness.asks;
+    harness.found();
+    harness.pass(LATE);
+    assert_eq!((harness.asks, harness.disconnects), (asks + 1, 0), "it has time, but the cluster is asked");
+    harness.state.handle_coordinator(harness.now, Ok(OTHER_NODE));
+    harness.run();
+    assert_eq!(harness.disconnects, 1);
+    harness.pass(LATE / 2);
+    for name in ["OffsetCommit", "Heartbeat"] {
+        assert_eq!(harness.take(name).0.node, OTHER_NODE, "{name} is sent again, to the new one");
+    }
+    assert!(harness.sent.is_empty() && harness.event().is_none(), "and the membership lasts");
+}
+
+#[test]
+fn a_coordinator_that_holds_a_join_back_is_asked_about_once_a_heartbeat_s_interval() {
+    let mut harness = Harness::preparing(config(), &[]);
+    let asks = harness.asks;
+    for intervals in 1..4 {
+        harness.pass(INTERVAL - MILLISECOND);
+        assert_eq!(harness.asks, asks + intervals - 1);
+        harness.pass(MILLISECOND);
+        assert_eq!(harness.asks, asks + intervals);
+        harness.found();
+    }
+    assert!(harness.is_sent("JoinGroup") && harness.disconnects == 0, "it still is the one");
+    harness.pass(INTERVAL);
+    harness.state.handle_coordinator(harness.now, Ok(OTHER_NODE));
+    harness.run();
+    harness.pass(LATE);
+    assert_eq!(harness.take("JoinGroup").0.node, OTHER_NODE);
 }
 
 #[test]
@@ -336,12 +378,12 @@ fn commits_that_take_long_hold_leave_group_back_for_half_of_its_time() {
     let mut harness = Harness::stable(config());
     harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
     harness.leave(2 * half);
-    assert_eq!(harness.state.next_deadline(), Some(harness.now + half));
+    assert_eq!(harness.state.leaves.next_deadline(true), Some(harness.now + half));
     harness.pass(half / 2);
     assert!(!harness.is_sent("LeaveGroup"));
     harness.pass(half / 2);
     assert!(harness.is_sent("LeaveGroup") && harness.is_sent("OffsetCommit"));
-    assert_eq!(harness.state.next_deadline(), Some(harness.now + half), "the leave's end");
+    assert_eq!(harness.state.leaves.next_deadline(true), Some(harness.now + half), "the leave's end");
     // The same where the member leaves because nobody polls.
     let mut harness = Harness::stable(config());
     live(&mut harness, INTERVAL * 99);
