@@ -86,11 +86,11 @@ fn heartbeats_go_on_while_a_rebalance_is_pending_and_end_with_join_group() {
 }
 
 #[test]
-fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looked_for_again() {
+fn without_a_heartbeat_answered_for_two_thirds_of_the_session_timeout_the_coordinator_is_looked_for_again() {
     let mut harness = Harness::stable(config());
     harness.pass(INTERVAL);
     assert!(harness.is_sent("Heartbeat"));
-    for _ in 0..41 {
+    for _ in 0..26 {
         harness.pass(LATE);
         harness.found(); // it is silent, and the only one that the cluster knows
     }
