@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here belongs to tests, where what fails is the test")]
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use ottla::{Client, ErrorCode, NodeId, ProducerRecord, TopicPartition};
 use ottla_broker::{EmbeddedCluster, Fault, Loss, Transport};
 use ottla_wire::ApiKey;
 use protocol_tests::kafka::Signal;
-use protocol_tests::verifiable::{Ended, Event, Program};
+use protocol_tests::suite::eventually;
+use protocol_tests::verifiable::{Ended, Event, Program, consumed, records};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
@@ -31,9 +33,13 @@ fn client(cluster: &EmbeddedCluster) -> Client {
 
 /// Writes so many records.
 async fn fill(cluster: &EmbeddedCluster, records: usize) {
+    fill_partition(cluster, TOPIC, 0, records).await;
+}
+
+async fn fill_partition(cluster: &EmbeddedCluster, topic: &str, partition: i32, records: usize) {
     let producer = client(cluster).producer().build().unwrap();
     for i in 0..records {
-        let record = ProducerRecord::new(TOPIC).key("k").value(format!("{i}"));
+        let record = ProducerRecord::new(topic).partition(partition).key("k").value(format!("{i}"));
         drop(producer.enqueue(record).await.unwrap());
     }
     producer.flush().await.unwrap();
@@ -174,6 +180,59 @@ async fn automatic_commits_leave_out_what_the_last_message_cut_off() {
     let consumed = named(&ended.events, "records_consumed");
     let last = &consumed.last().unwrap()["partitions"][0]["maxOffset"];
     assert_eq!((last, committed(&cluster, "g").await), (&6.into(), Some(7)));
+    cluster.shutdown().await;
+}
+
+/// What Java's consumer does between two polls of 500 records, though one of ours has brought many more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_group_has_its_turn_between_lines_and_nothing_is_skipped() {
+    /// In each of two partitions, one of which stays where it is.
+    const RECORDS: usize = 10_000;
+    let cluster = cluster().await;
+    cluster.create_topic("pair", 2, 1).await.unwrap();
+    for partition in 0..2 {
+        fill_partition(&cluster, "pair", partition, RECORDS).await;
+    }
+    let slow = Fault::delay(Duration::from_millis(300)).on_api(ApiKey::OffsetCommit).always();
+    let slow = cluster.faults().inject(slow);
+    let file = properties_file("quick.properties", "heartbeat.interval.ms=100\n");
+    let arguments = [
+        "--topic",
+        "pair",
+        "--group-id",
+        "g",
+        "--assignment-strategy",
+        "cooperative-sticky",
+        "--command-config",
+        &file,
+    ];
+    let first = start(&cluster, "verifiable-consumer", &arguments).await;
+    let is_told = |events: &[Event], name| (!named(events, name).is_empty()).then_some(());
+    first.wait_for("a commit", PATIENCE, |events| is_told(events, "offsets_committed")).await;
+    let second = start(&cluster, "verifiable-consumer", &arguments).await;
+    let before = first.wait_for("a revocation", PATIENCE, |events| {
+        let revoked = events.iter().position(|event| event.name() == "partitions_revoked")?;
+        Some(records(&events[..revoked]).into_values().sum::<u64>())
+    });
+    assert!(before.await < 2 * RECORDS as u64, "it read on to the end of what it had polled");
+    cluster.faults().withdraw(slow);
+
+    let programs = [first, second];
+    let all_read = async || {
+        let events: Vec<_> = programs.iter().flat_map(Program::events).collect();
+        let ends = events.iter().flat_map(consumed).filter(|(_, offsets)| offsets.end == RECORDS as i64);
+        (ends.map(|(partition, _)| partition).collect::<BTreeSet<_>>().len() == 2).then_some(events)
+    };
+    let events = eventually("both partitions are read to their ends", all_read).await;
+    let mut is_read = vec![[false; RECORDS]; 2];
+    for (partition, offsets) in events.iter().flat_map(consumed) {
+        is_read[partition.partition as usize][offsets.start as usize..offsets.end as usize].fill(true);
+    }
+    let skipped = is_read.iter().map(|partition| partition.iter().position(|is_read| !is_read));
+    assert_eq!(skipped.collect::<Vec<_>>(), [None, None]);
+    for program in programs {
+        assert!(terminate(program).await.status.success());
+    }
     cluster.shutdown().await;
 }
 
