@@ -24,11 +24,6 @@ impl Backoff {
         Self { initial, max: max.min(longest).max(initial), random }
     }
 
-    /// One that begins with the same delay and goes no further than `max`, with jitter of its own.
-    pub(crate) fn fork_with_max(&mut self, max: Duration) -> Self {
-        Self::new(self.initial, max, self.random.fork())
-    }
-
     /// How long to wait before the attempt after `failures` failed ones, of which there has been at least one: 1 gives
     /// the first delay. With jitter, at most 1.2 times the maximum.
     pub fn next_delay(&mut self, failures: u32) -> Duration {

@@ -5,8 +5,7 @@
 //!
 //! Pacing (KIP-580): after a failure the next request waits for a back-off that grows with each failure. After an
 //! answer, a demand for what is already known waits for a back-off, too, that grows with each answer that changed
-//! nothing, but only to half as much: the brokers are well, and the next leader of a partition is found that much
-//! sooner. A topic that has not been asked about before does not wait.
+//! nothing, but only to half as much ([`Cluster::pace`](crate::Cluster::pace)). A topic that has not been asked about before does not wait.
 //!
 //! Whoever asks again after an answer that told nothing new asks another broker: the one that answered may itself not
 //! have heard yet, and as it is connected it would be asked for ever.
@@ -66,8 +65,7 @@ pub(crate) struct Ask {
 }
 
 impl Refresh {
-    pub(crate) fn new(config: &ClusterConfig, mut backoff: Backoff) -> Self {
-        let pace = backoff.fork_with_max(config.retry_backoff_max / 2);
+    pub(crate) fn new(config: &ClusterConfig, backoff: Backoff, pace: Backoff) -> Self {
         Self {
             max_age: cap(config.metadata_max_age),
             max_idle: cap(config.metadata_max_idle),

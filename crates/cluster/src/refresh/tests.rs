@@ -15,7 +15,8 @@ impl Machine {
     fn new() -> Self {
         let config = ClusterConfig::new([]);
         let backoff = Backoff::new(config.retry_backoff, config.retry_backoff_max, Rng::with_seed(1));
-        Self { start: Instant::now(), refresh: Refresh::new(&config, backoff) }
+        let pace = Backoff::new(config.retry_backoff, config.retry_backoff_max / 2, Rng::with_seed(1));
+        Self { start: Instant::now(), refresh: Refresh::new(&config, backoff, pace) }
     }
 
     fn at(&self, seconds: u32) -> Instant {
