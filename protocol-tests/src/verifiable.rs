@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// A line that was read now.
+    pub fn new(line: String) -> Self {
+        let json = serde_json::from_str(&line).unwrap_or(Value::Null);
+        Self { at: Instant::now(), line, json }
+    }
+
     /// The field `name`, which says what kind of event this is; empty where there is none.
     pub fn name(&self) -> &str {
         self.json["name"].as_str().unwrap_or_default()
@@ -79,9 +86,8 @@ impl Program {
         let collected = output.clone();
         let reader = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                let json = serde_json::from_str(&line).unwrap_or(Value::Null);
                 let mut events = collected.lock().unwrap_or_else(PoisonError::into_inner);
-                events.push(Event { at: Instant::now(), line, json });
+                events.push(Event::new(line));
                 sender.send_replace(events.len());
             }
         });
@@ -249,7 +255,22 @@ pub fn records(events: &[Event]) -> BTreeMap<TopicPartition, u64> {
     records
 }
 
-fn topic_partition(json: &Value) -> Option<TopicPartition> {
+/// What an event says of records that a consumer has read: of each partition, the offsets.
+///
+/// # Panics
+/// When it counts other than as many as lie between the first and the last: the partitions of tests have no gaps.
+pub fn consumed(event: &Event) -> impl Iterator<Item = (TopicPartition, Range<i64>)> {
+    let partitions = event.json["partitions"].as_array().filter(|_| event.name() == "records_consumed");
+    partitions.into_iter().flatten().filter_map(|partition| {
+        let [count, first, last] = ["count", "minOffset", "maxOffset"].map(|field| partition[field].as_i64());
+        let offsets = first?..last? + 1;
+        assert_eq!(count, Some(offsets.end - offsets.start), "{}", event.line);
+        Some((topic_partition(partition)?, offsets))
+    })
+}
+
+/// The partition that a JSON object names by `topic` and `partition`.
+pub(crate) fn topic_partition(json: &Value) -> Option<TopicPartition> {
     let partition = json["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok())?;
     Some(TopicPartition::new(json["topic"].as_str()?, partition))
 }
@@ -311,15 +332,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_assignment_is_what_was_assigned_and_not_revoked() {
-        let event =
-            |line: &str| Event { at: Instant::now(), line: line.to_owned(), json: serde_json::from_str(line).unwrap() };
         let events = [
             r#"{"name":"partitions_assigned","partitions":[{"topic":"t","partition":0},{"topic":"t","partition":1}]}"#,
             r#"{"name":"partitions_revoked","partitions":[{"topic":"t","partition":0}]}"#,
-            r#"{"name":"records_consumed","count":3,"partitions":[{"topic":"t","partition":1,"count":3}]}"#,
+            r#"{"name":"records_consumed","count":3,"partitions":[{"topic":"t","partition":1,"count":3,"minOffset":4,"maxOffset":6}]}"#,
         ]
-        .map(event);
+        .map(|line| Event::new(line.to_owned()));
         assert_eq!(assignment(&events), [TopicPartition::new("t", 1)].into());
         assert_eq!(records(&events), [(TopicPartition::new("t", 1), 3)].into());
+        assert_eq!(events.iter().flat_map(consumed).collect::<Vec<_>>(), [(TopicPartition::new("t", 1), 4..7)]);
     }
 }

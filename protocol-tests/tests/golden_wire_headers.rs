@@ -1,7 +1,7 @@
 //! Headers against what Kafka's Java classes wrote, and every API's versions and header versions.
 
 use bytes::Bytes;
-use ottla_wire::guarded::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest};
+use ottla_wire::guarded::DescribeClusterRequest;
 use ottla_wire::messages::*;
 use ottla_wire::{ApiKey, Reader, Request, RequestHeader, ResponseHeader, VersionRange, Writer};
 use protocol_tests::golden::{self, Line};
@@ -72,45 +72,47 @@ struct Api {
     versions: VersionRange,
     request_is_flexible: fn(i16) -> bool,
     response_header_is_flexible: fn(i16) -> bool,
-    /// Whether every version of Kafka 4.3 is implemented, or only the flexible ones, behind the guard.
-    every_version: bool,
 }
 
-fn by_hand<R: Request>() -> Api {
+fn api<R: Request>() -> Api {
     Api {
         key: R::API_KEY,
         versions: R::VERSIONS,
         request_is_flexible: |version| R::encoding(version).flexible,
         response_header_is_flexible: ResponseHeader::is_flexible::<R::Response>,
-        every_version: true,
     }
-}
-
-fn guarded<R: Request>() -> Api {
-    Api { every_version: false, ..by_hand::<R>() }
 }
 
 fn apis() -> Vec<Api> {
     vec![
-        guarded::<CreateTopicsRequest>(),
-        guarded::<DeleteTopicsRequest>(),
-        guarded::<CreatePartitionsRequest>(),
-        by_hand::<ProduceRequest>(),
-        by_hand::<FetchRequest>(),
-        by_hand::<ListOffsetsRequest>(),
-        by_hand::<MetadataRequest>(),
-        by_hand::<OffsetCommitRequest>(),
-        by_hand::<OffsetFetchRequest>(),
-        by_hand::<FindCoordinatorRequest>(),
-        by_hand::<JoinGroupRequest>(),
-        by_hand::<HeartbeatRequest>(),
-        by_hand::<LeaveGroupRequest>(),
-        by_hand::<SyncGroupRequest>(),
-        by_hand::<SaslHandshakeRequest>(),
-        by_hand::<ApiVersionsRequest>(),
-        by_hand::<InitProducerIdRequest>(),
-        by_hand::<OffsetForLeaderEpochRequest>(),
-        by_hand::<SaslAuthenticateRequest>(),
+        api::<ProduceRequest>(),
+        api::<FetchRequest>(),
+        api::<ListOffsetsRequest>(),
+        api::<MetadataRequest>(),
+        api::<OffsetCommitRequest>(),
+        api::<OffsetFetchRequest>(),
+        api::<FindCoordinatorRequest>(),
+        api::<JoinGroupRequest>(),
+        api::<HeartbeatRequest>(),
+        api::<LeaveGroupRequest>(),
+        api::<SyncGroupRequest>(),
+        api::<SaslHandshakeRequest>(),
+        api::<ApiVersionsRequest>(),
+        api::<InitProducerIdRequest>(),
+        api::<OffsetForLeaderEpochRequest>(),
+        api::<SaslAuthenticateRequest>(),
+        api::<DescribeGroupsRequest>(),
+        api::<ListGroupsRequest>(),
+        api::<DeleteGroupsRequest>(),
+        api::<OffsetDeleteRequest>(),
+        api::<DescribeClusterRequest>(),
+        api::<CreateTopicsRequest>(),
+        api::<DeleteTopicsRequest>(),
+        api::<CreatePartitionsRequest>(),
+        api::<DescribeConfigsRequest>(),
+        api::<AlterConfigsRequest>(),
+        api::<IncrementalAlterConfigsRequest>(),
+        api::<DeleteRecordsRequest>(),
     ]
 }
 
@@ -139,11 +141,7 @@ fn every_api_has_the_versions_and_headers_of_kafka_4_3() {
 fn compare(line: &Line, api: &Api) {
     let version = |name: &str| i16::try_from(line.integer(name)).expect("a version is an int16");
     let (min, max) = (version("min_version"), version("max_version_unstable"));
-    if api.every_version {
-        assert_eq!(api.versions, VersionRange::new(min, max), "{line}");
-    } else {
-        assert_eq!(api.versions.max, max, "{line}");
-    }
+    assert_eq!(api.versions, VersionRange::new(min, max), "{line}");
     let request_headers = line.array("request_header_versions");
     let response_headers = line.array("response_header_versions");
     assert_eq!(request_headers.len(), usize::try_from(max - min + 1).expect("a range"), "{line}");

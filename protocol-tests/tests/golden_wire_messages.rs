@@ -39,6 +39,17 @@ fn by_hand() -> Vec<Api> {
         Api::of::<InitProducerIdRequest>(),
         Api::of::<OffsetForLeaderEpochRequest>(),
         Api::of::<SaslAuthenticateRequest>(),
+        Api::of::<DescribeGroupsRequest>(),
+        Api::of::<ListGroupsRequest>(),
+        Api::of::<DeleteGroupsRequest>(),
+        Api::of::<OffsetDeleteRequest>(),
+        Api::of::<CreateTopicsRequest>(),
+        Api::of::<DeleteTopicsRequest>(),
+        Api::of::<CreatePartitionsRequest>(),
+        Api::of::<DescribeConfigsRequest>(),
+        Api::of::<AlterConfigsRequest>(),
+        Api::of::<IncrementalAlterConfigsRequest>(),
+        Api::of::<DeleteRecordsRequest>(),
     ]
 }
 

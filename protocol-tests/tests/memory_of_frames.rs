@@ -119,6 +119,93 @@ fn join_group_responses_of_a_thousand_members_fit() {
 }
 
 #[test]
+fn lists_of_ten_thousand_groups_fit() {
+    for version in 0..=5 {
+        let state = if version < 4 { "" } else { "Stable" };
+        let kind = if version < 5 { "" } else { "classic" };
+        let group = |index| ListedGroup::new(&format!("orders-{index:05}"), "consumer", state, kind);
+        fits(&ListGroupsResponse { groups: (0..10_000).map(group).collect(), ..Default::default() }, version);
+    }
+}
+
+#[test]
+fn descriptions_of_a_thousand_groups_fit() {
+    let member = |index: usize| DescribedGroupMember {
+        member_id: format!("consumer-orders-{index}-5e1b7c4e-6a3c-4c5c-9d0f-1f0c7d1c1a{index:04}"),
+        client_id: "orders".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        member_metadata: Bytes::from_static(b"\0\x01\0\0\0\x01\0\x06orders\xff\xff\xff\xff\0\0\0\0"),
+        member_assignment: Bytes::from_static(b"\0\x01\0\0\0\x01\0\x06orders\0\0\0\x01\0\0\0\x01\0\0\0\0"),
+        ..Default::default()
+    };
+    for (state, members) in [("Empty", 0), ("Stable", 1), ("Stable", 10)] {
+        let group = |index| DescribedGroup {
+            group_id: format!("orders-consumers-{index:03}").into(),
+            group_state: state.into(),
+            protocol_type: "consumer".into(),
+            protocol_data: if members == 0 { "".into() } else { "range".into() },
+            members: (0..members).map(member).collect(),
+            ..Default::default()
+        };
+        let response = DescribeGroupsResponse { groups: (0..1_000).map(group).collect(), ..Default::default() };
+        for version in 0..=6 {
+            fits(&response, version);
+        }
+    }
+}
+
+/// Settings as Kafka's are: long names, short values.
+const SETTINGS: [(&str, &str); 4] = [
+    ("cleanup.policy", "delete"),
+    ("min.insync.replicas", "1"),
+    ("retention.ms", "604800000"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+#[test]
+fn a_thousand_topics_with_their_settings_fit() {
+    let created = |index| CreatableTopicResult {
+        name: format!("orders-{index:03}").into(),
+        configs: Some(
+            SETTINGS
+                .iter()
+                .map(|(name, value)| CreatableTopicConfigs {
+                    name: (*name).into(),
+                    value: Some((*value).into()),
+                    ..Default::default()
+                })
+                .collect(),
+        ),
+        ..Default::default()
+    };
+    let response = CreateTopicsResponse { topics: (0..1_000).map(created).collect(), ..Default::default() };
+    for version in 5..=7 {
+        fits(&response, version);
+    }
+    let setting = |(name, value): &(&str, &str), synonyms| DescribeConfigsResourceResult {
+        name: (*name).into(),
+        value: Some((*value).into()),
+        config_source: 5,
+        synonyms: (0..synonyms)
+            .map(|_| DescribeConfigsSynonym { name: (*name).into(), value: Some((*value).into()), source: 5 })
+            .collect(),
+        ..Default::default()
+    };
+    for (settings, synonyms) in [(1, 0), (4, 0), (4, 2)] {
+        let described = |index| DescribeConfigsResult {
+            resource_type: 2,
+            resource_name: format!("orders-{index:05}").into(),
+            configs: SETTINGS[..settings].iter().map(|entry| setting(entry, synonyms)).collect(),
+            ..Default::default()
+        };
+        let response = DescribeConfigsResponse { results: (0..1_000).map(described).collect(), ..Default::default() };
+        for version in 1..=4 {
+            fits(&response, version);
+        }
+    }
+}
+
+#[test]
 fn fetches_of_ten_thousand_idle_partitions_fit() {
     for topics in [1, 100] {
         for version in 4..=18 {

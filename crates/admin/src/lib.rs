@@ -3,8 +3,8 @@
 //! [`Admin`] asks one broker: any for what all know, the controller for what it alone may change. Each call names what it
 //! is about and gives an answer for each ([`TopicResults`]): one topic that fails does not hide the others.
 //!
-//! Changes need brokers that have these APIs in flexible versions: from Kafka 2.4 on to create and delete, from 2.5 on to
-//! add partitions; an older one is an [`Error::Unsupported`] that says so.
+//! A topic whose partitions or replicas are left to the brokers needs Kafka 2.4; an older one is an [`Error::Unsupported`]
+//! that says so.
 #![forbid(unsafe_code)]
 
 mod admin;

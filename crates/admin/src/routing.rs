@@ -14,7 +14,7 @@ use crate::Error;
 pub(crate) struct Asking {
     pub(crate) cluster: Cluster,
     pub(crate) attempted: &'static str,
-    /// The first Kafka version that has it in a flexible version.
+    /// The first Kafka version that has it.
     pub(crate) needs: &'static str,
     pub(crate) to: Destination,
     pub(crate) timeout: Duration,

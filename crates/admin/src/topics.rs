@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_cluster::{Cluster, Destination};
-use ottla_wire::guarded::{
+use ottla_wire::messages::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicResult, CreatePartitionsAssignment,
-    CreatePartitionsRequest, CreatePartitionsTopic, CreateTopicsRequest, DeleteTopicState, DeleteTopicsRequest,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreateTopicsRequest, DeleteTopicsRequest,
+    DeleteTopicsResponse,
 };
 use ottla_wire::{ErrorCode, NodeId, TopicId};
 
@@ -63,15 +64,22 @@ impl NewTopic {
         self
     }
 
+    /// Whether the broker has to fill in what it has defaults for (KIP-464).
+    fn needs_defaults(&self) -> bool {
+        self.assignments.is_empty() && (self.partitions == -1 || self.replication_factor == -1)
+    }
+
     fn to_wire(&self) -> CreatableTopic {
         let assignment = |(partition_index, nodes): (&i32, &Vec<NodeId>)| CreatableReplicaAssignment {
             partition_index: *partition_index,
-            broker_ids: nodes.clone(),
+            broker_ids: nodes.as_slice().into(),
         };
-        let config =
-            |(name, value): (&String, &String)| CreatableTopicConfig { name: name.clone(), value: Some(value.clone()) };
+        let config = |(name, value): (&String, &String)| CreatableTopicConfig {
+            name: name.as_str().into(),
+            value: Some(value.as_str().into()),
+        };
         CreatableTopic {
-            name: self.name.clone(),
+            name: self.name.as_str().into(),
             num_partitions: self.partitions,
             replication_factor: self.replication_factor,
             assignments: self.assignments.iter().map(assignment).collect(),
@@ -201,13 +209,14 @@ impl CreateTopics {
             timeout_ms: milliseconds(self.timeout),
             validate_only: self.validate_only,
         };
-        let asking = self.asking(ATTEMPTED, "2.4");
+        let asking =
+            self.asking(ATTEMPTED, if self.topics.iter().any(NewTopic::needs_defaults) { "2.4" } else { "1.0" });
         let codes = |topics: &[CreatableTopicResult]| topics.iter().any(|topic| is_misdirected(topic.error_code));
         let response =
             asking.ask(&request, |response| codes(&response.topics).then(|| not_controller(ATTEMPTED))).await?;
         let mut answers = Answers::new(ATTEMPTED);
         for topic in response.topics {
-            let (name, code, message) = (topic.name.clone(), topic.error_code, topic.error_message.clone());
+            let (name, code, message) = (topic.name.to_string(), topic.error_code, topic.error_message.clone());
             answers.add(name, code, message, created(topic));
         }
         Ok(answers.in_order(self.topics.into_iter().map(|topic| topic.name)))
@@ -217,19 +226,18 @@ impl CreateTopics {
 impl DeleteTopics {
     async fn ask(self) -> Result<TopicResults<()>, Error> {
         const ATTEMPTED: &str = "deleting topics";
-        let topic = |name: &String| DeleteTopicState { name: Some(name.clone()), topic_id: TopicId::NONE };
         let request = DeleteTopicsRequest {
-            topics: self.topics.iter().map(topic).collect(),
             timeout_ms: milliseconds(self.timeout),
+            ..DeleteTopicsRequest::of_names(self.topics.iter().map(String::as_str))
         };
-        let again = |response: &ottla_wire::guarded::DeleteTopicsResponse| {
+        let again = |response: &DeleteTopicsResponse| {
             let misdirected = response.responses.iter().any(|topic| is_misdirected(topic.error_code));
             misdirected.then(|| not_controller(ATTEMPTED))
         };
-        let response = self.asking(ATTEMPTED, "2.4").ask(&request, again).await?;
+        let response = self.asking(ATTEMPTED, "1.0").ask(&request, again).await?;
         let mut answers = Answers::new(ATTEMPTED);
         for topic in response.responses {
-            answers.add(topic.name.unwrap_or_default(), topic.error_code, topic.error_message, ());
+            answers.add(topic.name.unwrap_or_default().into(), topic.error_code, topic.error_message, ());
         }
         Ok(answers.in_order(self.topics.into_iter()))
     }
@@ -239,10 +247,10 @@ impl CreatePartitions {
     async fn ask(self) -> Result<TopicResults<()>, Error> {
         const ATTEMPTED: &str = "adding partitions";
         let assignments = |nodes: &Vec<Vec<NodeId>>| {
-            nodes.iter().map(|nodes| CreatePartitionsAssignment { broker_ids: nodes.clone() }).collect()
+            nodes.iter().map(|nodes| CreatePartitionsAssignment { broker_ids: nodes.as_slice().into() }).collect()
         };
         let topic = |topic: &NewPartitions| CreatePartitionsTopic {
-            name: topic.topic.clone(),
+            name: topic.topic.as_str().into(),
             count: topic.total,
             assignments: topic.assignments.as_ref().map(assignments),
         };
@@ -251,14 +259,14 @@ impl CreatePartitions {
             timeout_ms: milliseconds(self.timeout),
             validate_only: self.validate_only,
         };
-        let again = |response: &ottla_wire::guarded::CreatePartitionsResponse| {
+        let again = |response: &CreatePartitionsResponse| {
             let misdirected = response.results.iter().any(|topic| is_misdirected(topic.error_code));
             misdirected.then(|| not_controller(ATTEMPTED))
         };
-        let response = self.asking(ATTEMPTED, "2.5").ask(&request, again).await?;
+        let response = self.asking(ATTEMPTED, "1.0").ask(&request, again).await?;
         let mut answers = Answers::new(ATTEMPTED);
         for topic in response.results {
-            answers.add(topic.name, topic.error_code, topic.error_message, ());
+            answers.add(topic.name.into(), topic.error_code, topic.error_message, ());
         }
         Ok(answers.in_order(self.topics.into_iter().map(|topic| topic.topic)))
     }
@@ -275,7 +283,7 @@ impl<T: Clone> Answers<T> {
         Self { attempted, by_topic: BTreeMap::new() }
     }
 
-    fn add(&mut self, name: String, code: ErrorCode, message: Option<String>, answer: T) {
+    fn add(&mut self, name: String, code: ErrorCode, message: Option<Box<str>>, answer: T) {
         let topic: Arc<str> = name.as_str().into();
         let result = code.into_result().map(|()| answer).map_err(|code| Error::Refused {
             attempted: self.attempted,
@@ -299,11 +307,11 @@ impl<T: Clone> Answers<T> {
 fn created(topic: CreatableTopicResult) -> CreatedTopic {
     let configs = topic.configs.unwrap_or_default().into_iter();
     CreatedTopic {
-        name: topic.name,
+        name: topic.name.into(),
         id: topic.topic_id.known(),
         partitions: (topic.num_partitions >= 0).then_some(topic.num_partitions),
         replication_factor: (topic.replication_factor >= 0).then_some(topic.replication_factor),
-        configs: configs.filter_map(|config| config.value.map(|value| (config.name, value))).collect(),
+        configs: configs.filter_map(|config| Some((config.name.into(), config.value?.into()))).collect(),
     }
 }
 

@@ -98,12 +98,28 @@ async fn a_node_that_is_not_the_controller_passes_us_on_to_who_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_without_the_flexible_versions_is_a_clear_error() {
-    let builder = EmbeddedCluster::builder().without_api(ApiKey::CreateTopics);
+async fn a_broker_that_is_too_old_is_a_clear_error() {
+    let builder = EmbeddedCluster::builder().api_versions(ApiKey::CreateTopics, 2, 3).without_api(ApiKey::DeleteTopics);
     let (_embedded, admin) = administered(builder).await;
-    let error = admin.create_topics([NewTopic::new("a", 1, 1)]).await.unwrap_err();
+    let error = admin.create_topics([NewTopic::with_defaults("a")]).await.unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }) && !error.is_retriable(), "{error:?}");
     assert_eq!(error.to_string(), "creating topics needs a broker of Kafka 2.4 or later");
+    let error = admin.delete_topics(["a"]).await.unwrap_err();
+    assert_eq!(error.to_string(), "deleting topics needs a broker of Kafka 1.0 or later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_are_changed_on_brokers_that_have_no_flexible_versions() {
+    let builder = EmbeddedCluster::builder()
+        .api_versions(ApiKey::CreateTopics, 2, 3)
+        .api_versions(ApiKey::CreatePartitions, 0, 1)
+        .api_versions(ApiKey::DeleteTopics, 1, 3);
+    let (embedded, admin) = administered(builder).await;
+    admin.create_topics([NewTopic::new("a", 1, 1)]).await.unwrap().all().unwrap();
+    admin.create_partitions([NewPartitions::increase_to("a", 3)]).await.unwrap().all().unwrap();
+    assert!(embedded.describe_partition("a", 2).await.is_ok());
+    admin.delete_topics(["a"]).await.unwrap().all().unwrap();
+    assert!(embedded.describe_partition("a", 0).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

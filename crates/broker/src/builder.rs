@@ -123,6 +123,13 @@ impl EmbeddedClusterBuilder {
         self
     }
 
+    /// How many fetch sessions each node keeps (`max.incremental.fetch.session.cache.slots`); clients that get none send full
+    /// requests. Default: 1000.
+    pub fn fetch_session_slots(mut self, slots: usize) -> Self {
+        self.settings.fetch_session_slots = slots;
+        self
+    }
+
     /// How long a group that was empty waits for more members before its first generation, again from each that comes,
     /// up to its rebalance timeout (`group.initial.rebalance.delay.ms`). Default: none; Kafka's is 3 s.
     pub fn group_initial_rebalance_delay(mut self, delay: Duration) -> Self {
@@ -171,6 +178,19 @@ impl EmbeddedClusterBuilder {
     /// Has the nodes speak an API in those versions only, as older brokers do. Default: all that are implemented.
     pub fn api_versions(mut self, api: ApiKey, min: i16, max: i16) -> Self {
         self.settings.api_versions.insert(api, VersionRange::new(min, max));
+        self
+    }
+
+    /// Has one node speak an API in those versions only, whatever the others do, as while a cluster is being upgraded.
+    pub fn node_api_versions(mut self, node: NodeId, api: ApiKey, min: i16, max: i16) -> Self {
+        self.settings.node_api_versions.insert((node, api), VersionRange::new(min, max));
+        self
+    }
+
+    /// Whether every node serves every partition, and each answer to Metadata names another as its leader, as those of
+    /// WarpStream's agents may. Default: false.
+    pub fn leaders_take_turns(mut self, turns: bool) -> Self {
+        self.settings.leaders_take_turns = turns;
         self
     }
 

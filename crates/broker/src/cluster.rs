@@ -161,9 +161,7 @@ impl EmbeddedCluster {
     /// A future that is dropped may have deleted them.
     pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
         let delete = move |state: &mut ClusterState, topic, _: Now| {
-            let partition = state.partition_mut(PartitionKey { topic, partition }).ok_or_else(unknown_topic)?;
-            partition.log.delete_before(offset.min(partition.high_watermark()));
-            Ok(())
+            state.delete_before(PartitionKey { topic, partition }, offset).map(drop).ok_or_else(unknown_topic)
         };
         self.with_topic("deleting records of", topic, delete).await
     }

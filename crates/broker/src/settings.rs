@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_wire::{ApiKey, VersionRange};
+use ottla_wire::{ApiKey, NodeId, VersionRange};
 
 /// What a node that is killed no longer has when it comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) broker_session_timeout: Duration,
     pub(crate) fetch_from_closest_replica: bool,
     pub(crate) leader_hints: bool,
+    pub(crate) fetch_session_slots: usize,
     pub(crate) group_initial_rebalance_delay: Duration,
     pub(crate) group_min_session_timeout: Duration,
     pub(crate) group_max_session_timeout: Duration,
@@ -45,6 +46,9 @@ pub(crate) struct Settings {
     pub(crate) only_controller_changes_topics: bool,
     /// Versions other than all that are implemented; an empty range is an API that the brokers do not have.
     pub(crate) api_versions: BTreeMap<ApiKey, VersionRange>,
+    /// What single nodes speak instead.
+    pub(crate) node_api_versions: BTreeMap<(NodeId, ApiKey), VersionRange>,
+    pub(crate) leaders_take_turns: bool,
     pub(crate) max_frame_bytes: usize,
     pub(crate) seed: u64,
 }
@@ -63,6 +67,7 @@ impl Default for Settings {
             broker_session_timeout: Duration::ZERO,
             fetch_from_closest_replica: false,
             leader_hints: true,
+            fetch_session_slots: 1000,
             group_initial_rebalance_delay: Duration::ZERO,
             group_min_session_timeout: Duration::from_secs(6),
             group_max_session_timeout: Duration::from_mins(30),
@@ -71,6 +76,8 @@ impl Default for Settings {
             coordinator_load_time: Duration::ZERO,
             only_controller_changes_topics: false,
             api_versions: BTreeMap::new(),
+            node_api_versions: BTreeMap::new(),
+            leaders_take_turns: false,
             max_frame_bytes: ottla_wire::DEFAULT_MAX_FRAME_BYTES,
             seed: 0,
         }

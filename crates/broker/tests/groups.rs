@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+#[path = "groups/administration.rs"]
+mod administration;
 #[path = "groups/coordinator.rs"]
 mod coordinator;
 #[path = "groups/faults.rs"]

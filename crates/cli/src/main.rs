@@ -5,12 +5,14 @@
 
 mod broker;
 mod ending;
+mod java_settings;
 mod json_lines;
 mod properties_file;
 mod settings;
 mod verifiable_consumer;
 mod verifiable_producer;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -45,7 +47,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ottla: {}", chain(&*error));
+            complain(&chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -54,12 +56,17 @@ async fn main() -> ExitCode {
 /// Help is no failure, also where nothing at all was said; a wrong argument is one like any other.
 fn tell(told: &clap::Error) -> ExitCode {
     if told.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        println!("{}", told.render());
+        let _ = write!(std::io::stdout(), "{}", told.render());
         return ExitCode::SUCCESS;
     }
     // What cannot be printed cannot be told either.
     let _ = told.print();
     if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Says what went wrong, to people. Standard error that takes no more changes nothing.
+fn complain(what: &str) {
+    let _ = writeln!(std::io::stderr(), "ottla: {what}");
 }
 
 /// An error and what caused it, on one line.

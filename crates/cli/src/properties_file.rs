@@ -40,6 +40,9 @@ fn logical_lines(text: &str) -> Vec<String> {
         let mut line = line.to_owned();
         while (line.len() - line.trim_end_matches('\\').len()) % 2 == 1 {
             line.pop();
+            if line.is_empty() {
+                break; // there is nothing to join to
+            }
             let Some(next) = natural.next() else { break };
             line.push_str(next);
         }
@@ -90,4 +93,99 @@ fn code_unit(rest: &mut Peekable<Chars<'_>>) -> Option<u16> {
         unit = unit << 4 | rest.next()?.to_digit(16)? as u16;
     }
     Some(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(file: &str) -> Vec<(String, String)> {
+        parse(file.as_bytes()).unwrap().into_iter().collect()
+    }
+
+    fn one(file: &str) -> (String, String) {
+        let properties = parsed(file);
+        assert_eq!(properties.len(), 1, "{file:?}: {properties:?}");
+        properties.into_iter().next().unwrap()
+    }
+
+    fn property(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn a_name_ends_at_the_first_separator_and_white_space_around_that_is_skipped() {
+        for line in ["a.b=c d", "a.b:c d", "a.b c d", "a.b\tc d", "  a.b = c d", "\u{c}a.b  :  c d", "a.b \t c d"] {
+            assert_eq!(one(line), property("a.b", "c d"), "{line:?}");
+        }
+        assert_eq!(one("a==b"), property("a", "=b"));
+        assert_eq!(one("a = : b"), property("a", ": b"));
+        assert_eq!(one("a b=c"), property("a", "b=c"));
+        assert_eq!(one("url=host:9092"), property("url", "host:9092"));
+    }
+
+    #[test]
+    fn values_may_be_missing_and_so_may_names() {
+        assert_eq!(one("a"), property("a", ""));
+        assert_eq!(one("a="), property("a", ""));
+        assert_eq!(one("=a"), property("", "a"));
+    }
+
+    #[test]
+    fn white_space_at_the_end_belongs_to_the_value() {
+        assert_eq!(one("a=b \t\n"), property("a", "b \t"));
+    }
+
+    #[test]
+    fn comments_and_empty_lines_are_skipped() {
+        let file = "# a=1\n  ! b=2\n\n \t \nc=3 # no comment\n#d=4\\\ne=5";
+        assert_eq!(parsed(file), [property("c", "3 # no comment"), property("e", "5")]);
+    }
+
+    #[test]
+    fn lines_end_as_on_any_system() {
+        assert_eq!(parsed("a=1\nb=2\rc=3\r\nd=4").len(), 4);
+    }
+
+    #[test]
+    fn a_backslash_at_the_end_joins_the_next_line() {
+        assert_eq!(one("a=b,\\\n   c,\\\r\n\td"), property("a", "b,c,d"));
+        assert_eq!(one("a\\\n=b"), property("a", "b"));
+        // What is joined is no comment, and an empty line ends it.
+        assert_eq!(one("a=b\\\n#c"), property("a", "b#c"));
+        assert_eq!(parsed("a=b\\\n\nc=d"), [property("a", "b"), property("c", "d")]);
+        assert_eq!(parsed("\\\n#a\nb=c"), [property("b", "c")]);
+        // An escaped one joins nothing, and one at the end of the file has nothing to join.
+        assert_eq!(parsed("a=b\\\\\nc=d"), [property("a", "b\\"), property("c", "d")]);
+        assert_eq!(one("a=b\\"), property("a", "b"));
+    }
+
+    #[test]
+    fn a_backslash_escapes() {
+        assert_eq!(one(r"a\ b\:c\=d=e"), property("a b:c=d", "e"));
+        assert_eq!(one(r"a=\tb\n\r\f\q\\"), property("a", "\tb\n\r\u{c}q\\"));
+        assert_eq!(one(r"a=\ b"), property("a", " b"));
+        assert_eq!(one(r"\#a=b"), property("#a", "b"));
+        assert_eq!(one(r"a=\u00e9\u20AC\uD83D\uDE00"), property("a", "é€😀"));
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_counts() {
+        assert_eq!(one("a=1\na=2"), property("a", "2"));
+    }
+
+    #[test]
+    fn bytes_are_latin_1() {
+        let properties = parse(b"a=\xe9").unwrap();
+        assert_eq!(properties["a"], "é");
+    }
+
+    #[test]
+    fn what_is_malformed_is_named() {
+        let escape = |line: &str| Err(Malformed::Escape(line.to_owned()));
+        for line in [r"a=\u12", r"a=\u12g4", r"a=\u"] {
+            assert_eq!(parse(line.as_bytes()), escape(line));
+        }
+        assert_eq!(parse(br"a=\ud83d"), Err(Malformed::Surrogate(r"a=\ud83d".to_owned())));
+    }
 }

@@ -5,18 +5,27 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ottla::{BuildError, Client};
+use ottla::{BuildError, Client, ClientBuilder, ConsumerBuilder, ProducerBuilder};
 
 use crate::properties_file::{self, Malformed};
+use crate::{complain, java_settings};
 
 /// Settings by Kafka's names. What is set later replaces what was set before.
 #[derive(Debug, Default)]
 pub(crate) struct Settings(BTreeMap<String, Setting>);
 
+/// What a setting is, and who says so.
 #[derive(Debug)]
-struct Setting {
-    value: String,
-    origin: Origin,
+pub(crate) struct Setting {
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+}
+
+/// What a client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Producer,
+    Consumer,
 }
 
 /// Where a setting comes from.
@@ -45,12 +54,12 @@ pub(crate) enum Error {
     #[error("{} is no properties file", path.display())]
     Malformed { path: PathBuf, source: Malformed },
     #[error("{origin}")]
-    Refused { origin: Origin, source: BuildError },
+    Refused { origin: Origin, source: Box<BuildError> },
 }
 
 impl Settings {
-    pub(crate) fn set(&mut self, name: &str, value: impl ToString, option: &'static str) {
-        let setting = Setting { value: value.to_string(), origin: Origin::Option(option) };
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>, option: &'static str) {
+        let setting = Setting { value: value.into(), origin: Origin::Option(option) };
         self.0.insert(name.to_owned(), setting);
     }
 
@@ -67,17 +76,52 @@ impl Settings {
     }
 
     /// Takes a setting out that is not the client's.
-    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name).map(|setting| setting.value)
+    pub(crate) fn take(&mut self, name: &str) -> Option<Setting> {
+        self.0.remove(name)
     }
 
-    /// A client that has them, for itself and for its producers and consumers.
-    pub(crate) fn client(self) -> Result<Client, Error> {
+    /// A client that has them, for itself and for its producers or consumers.
+    pub(crate) fn client(self, kind: Kind) -> Result<Client, Error> {
+        // Java's producers make topics, and so do its consumers unless told otherwise.
         let mut builder = Client::builder().allow_auto_create_topics(true);
         for (name, Setting { value, origin }) in self.0 {
-            // As Java's do, white space around a value is not part of it.
-            builder = builder.property(&name, value.trim()).map_err(|source| Error::Refused { origin, source })?;
+            // As in Java, white space around a value is not part of it.
+            let value = value.trim();
+            if java_settings::is_without_effect(kind, &name, value) {
+                continue;
+            }
+            if kind.is_anothers(&name) {
+                complain(&format!("{origin}: {name} has no effect on a {kind}"));
+                continue;
+            }
+            let refused = |error| Error::Refused { origin, source: Box::new(error) };
+            builder = builder.property(&name, value).map_err(refused)?;
         }
-        builder.build().map_err(|source| Error::Refused { origin: Origin::Option("--bootstrap-server"), source })
+        let refused = |error| Error::Refused { origin: Origin::Option("--bootstrap-server"), source: Box::new(error) };
+        builder.build().map_err(refused)
+    }
+}
+
+impl Kind {
+    /// Whether a setting is one of another kind of client's alone. Java's clients say so and go on, because people keep
+    /// one file for all.
+    fn is_anothers(self, name: &str) -> bool {
+        let (own, others) = match self {
+            Self::Producer => (ProducerBuilder::PROPERTIES, ConsumerBuilder::PROPERTIES),
+            Self::Consumer => (ConsumerBuilder::PROPERTIES, ProducerBuilder::PROPERTIES),
+        };
+        let is_in = |names: &[&str]| names.contains(&name);
+        // A producer of Java's makes topics, whatever is set.
+        let is_consumers = self == Self::Producer && name == "allow.auto.create.topics";
+        is_consumers || (is_in(others) && !is_in(own) && !is_in(ClientBuilder::PROPERTIES))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        })
     }
 }

@@ -12,25 +12,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ottla::{
-    AssignmentChange, Batches, Client, Consumer, ConsumerHandle, ListenerResult, OffsetAndMetadata, RebalanceListener,
+    AssignmentChange, Batches, Consumer, ConsumerHandle, ListenerResult, OffsetAndMetadata, RebalanceListener,
+    TopicPartition,
 };
 use tokio::sync::watch;
 
-use crate::chain;
 use crate::ending::Ending;
 use crate::json_lines::JsonLines;
-use crate::settings::Settings;
+use crate::settings::{Kind, Setting, Settings};
+use crate::{chain, complain};
 use events::{
     OffsetsCommitted, PartitionsAssigned, PartitionsRevoked, RecordData, RecordsConsumed, ShutdownComplete,
     ShutdownRequested, StartupComplete,
 };
-use polled::Polled;
+use polled::{Chunk, Polled};
 
 /// Reads a topic as the member of a group, and prints a line of JSON for whatever happens.
 #[derive(Debug, clap::Args)]
 #[command(infer_long_args = true, args_override_self = true, arg_required_else_help = true)]
 pub(crate) struct Arguments {
-    /// What to read.
+    /// What to read: a topic, or, which Java's cannot, several with commas between them.
     #[arg(long)]
     topic: String,
     /// The brokers to ask first.
@@ -88,14 +89,11 @@ impl Arguments {
             settings.set("group.instance.id", id, "--group-instance-id");
         }
         if let Some(timeout_ms) = self.session_timeout {
-            settings.set("session.timeout.ms", timeout_ms, "--session-timeout");
+            settings.set("session.timeout.ms", timeout_ms.to_string(), "--session-timeout");
         }
-        settings.set("enable.auto.commit", self.enable_autocommit, "--enable-autocommit");
+        settings.set("enable.auto.commit", self.enable_autocommit.to_string(), "--enable-autocommit");
         settings.set("auto.offset.reset", &self.reset_policy, "--reset-policy");
         settings.set("partition.assignment.strategy", &self.assignment_strategy, "--assignment-strategy");
-        for deserializer in ["key.deserializer", "value.deserializer"] {
-            settings.take(deserializer);
-        }
         Ok(settings)
     }
 }
@@ -105,9 +103,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let ending = Ending::new()?;
     let lines = JsonLines::to_stdout();
     let mut settings = arguments.settings()?;
-    let max_poll_records = max_poll_records(settings.take("max.poll.records").as_deref())?;
-    let client = settings.client()?;
+    let max_poll_records = max_poll_records(settings.take("max.poll.records"))?;
+    let client = settings.client(Kind::Consumer)?;
     let consumer = client.consumer().rebalance_listener(Listener(lines.clone())).build()?;
+    consumer.subscribe(arguments.topic.split(','))?;
     if arguments.consumer_config.is_some() {
         lines.write_text("Option --consumer.config is deprecated, use --command-config instead.");
     }
@@ -122,7 +121,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         stop: stop.clone(),
         consumed: 0,
     };
-    reading.read_and_close(consumer, &client, &arguments.topic).await;
+    reading.read_and_close(consumer).await;
     lines.write(&ShutdownComplete {});
     if !*stop.borrow() {
         // Java's hook, which runs at the end in any case.
@@ -132,11 +131,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 /// How many messages one line tells of, at most.
-fn max_poll_records(setting: Option<&str>) -> Result<usize, String> {
-    let Some(setting) = setting else { return Ok(500) };
-    match setting.trim().parse() {
+fn max_poll_records(setting: Option<Setting>) -> Result<usize, String> {
+    let Some(Setting { value, origin }) = setting else { return Ok(500) };
+    match value.trim().parse() {
         Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("max.poll.records is {setting:?}, which is no number from 1 on")),
+        _ => Err(format!("{origin}: max.poll.records is {value:?}, which is no number from 1 on")),
     }
 }
 
@@ -150,7 +149,6 @@ fn stop_on(mut ending: Ending, lines: JsonLines) -> watch::Receiver<bool> {
             () = lines.broken() => {}
         }
         stop.send_replace(true);
-        stop.closed().await;
     });
     stopped
 }
@@ -182,19 +180,21 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads to the end, whatever that is. What ends it is told on standard error, as Java does.
-    async fn read_and_close(mut self, mut consumer: Consumer, client: &Client, topic: &str) {
-        if let Err(error) = self.read(&mut consumer, topic).await {
-            eprintln!("ottla: reading has ended: {}", chain(&error));
+    /// Reads to the end, whatever that is. What ends it is told on standard error, and no failure of the program: as in
+    /// Java.
+    async fn read_and_close(mut self, mut consumer: Consumer) {
+        tokio::spawn(complain_of_failures(consumer.handle()));
+        if let Err(error) = self.read(&mut consumer).await {
+            complain(&format!("reading has ended: {}", chain(&error)));
         }
-        if let Err(error) = consumer.close().await {
-            eprintln!("ottla: closing: {}", chain(&error));
+        // Beside the last automatic commit there is only leaving, which ends with the session at the latest.
+        let limit = if self.commits { LEAVING } else { COMMITTING };
+        if let Err(error) = consumer.close_within(limit).await {
+            complain(&format!("closing: {}", chain(&error)));
         }
-        client.close().await;
     }
 
-    async fn read(&mut self, consumer: &mut Consumer, topic: &str) -> Result<(), ottla::consumer::Error> {
-        consumer.subscribe([topic])?;
+    async fn read(&mut self, consumer: &mut Consumer) -> Result<(), ottla::consumer::Error> {
         let mut stop = self.stop.clone();
         while !self.is_finished() {
             let polled = tokio::select! {
@@ -204,7 +204,7 @@ impl Reading {
             };
             match polled {
                 Ok(batches) => self.take(consumer, &batches).await?,
-                Err(error) if error.is_retriable() => eprintln!("ottla: reading goes on after: {}", chain(&error)),
+                Err(error) if error.is_retriable() => complain(&format!("reading goes on: {}", chain(&error))),
                 Err(error) => return Err(error),
             }
         }
@@ -212,38 +212,53 @@ impl Reading {
     }
 
     fn is_finished(&self) -> bool {
-        *self.stop.borrow() || self.messages_left() == Some(0)
+        *self.stop.borrow() || self.lines.is_broken() || self.messages_left() == Some(0)
     }
 
     fn messages_left(&self) -> Option<u64> {
         Some(self.max_messages?.saturating_sub(self.consumed))
     }
 
-    /// Tells of what was polled, as many messages at once as a poll of Java's has.
+    /// Tells of what was polled, as many messages at once as a poll of Java's has. As between polls of Java's, the group has
+    /// its turn between them.
     async fn take(&mut self, consumer: &Consumer, batches: &Batches) -> Result<(), ottla::consumer::Error> {
         let mut polled = Polled::new(batches);
         while !self.is_finished() {
             let chunk = polled.next(self.max_poll_records, self.messages_left())?;
             if chunk.count == 0 {
-                break;
+                return Ok(());
             }
-            for (partition, records) in &chunk.records {
-                for record in self.is_verbose.then_some(records).into_iter().flatten() {
-                    self.lines.write(&RecordData::new(partition, record));
-                }
-                self.consumed += records.len() as u64;
+            self.tell(&chunk);
+            if self.lines.is_broken() {
+                rewind(consumer, chunk.first_offsets());
+                return Ok(());
             }
-            self.lines.write(&RecordsConsumed::new(&chunk));
-            // What nobody could be told of is not done with.
-            if self.commits && !self.lines.is_broken() {
+            rewind(consumer, chunk.left_out.iter().copied());
+            if self.commits {
                 self.commit(consumer, &chunk).await?;
+            }
+            if consumer.rebalance_pending() || consumer.group_metadata().is_none() {
+                rewind(consumer, polled.rest());
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    fn tell(&mut self, chunk: &Chunk<'_>) {
+        for (partition, records) in &chunk.records {
+            if self.is_verbose {
+                for record in records {
+                    self.lines.write(&RecordData::new(partition, record));
+                }
+            }
+            self.consumed += records.len() as u64;
+        }
+        self.lines.write(&RecordsConsumed::new(chunk));
+    }
+
     /// Commits, and tells how that went. An error only where there is no way on.
-    async fn commit(&self, consumer: &Consumer, chunk: &polled::Chunk<'_>) -> Result<(), ottla::consumer::Error> {
+    async fn commit(&self, consumer: &Consumer, chunk: &Chunk<'_>) -> Result<(), ottla::consumer::Error> {
         let offsets: Vec<_> = chunk.next_offsets().collect();
         let commit = offsets.iter().map(|(partition, offset)| ((*partition).clone(), OffsetAndMetadata::new(*offset)));
         let result = consumer.commit_sync_offsets(commit).await;
@@ -257,5 +272,26 @@ impl Reading {
     }
 }
 
+/// Has these be read again: else the next poll, and automatic commits, count what was polled as done with.
+fn rewind<'p>(consumer: &Consumer, offsets: impl IntoIterator<Item = (&'p TopicPartition, i64)>) {
+    for (partition, offset) in offsets {
+        // One that was lost is somebody else's, from what was committed on.
+        let _ = consumer.seek(partition, offset);
+    }
+}
+
+/// Tells people what the consumer tries again by itself, until it is closed.
+async fn complain_of_failures(consumer: ConsumerHandle) {
+    while let Some(failure) = consumer.next_error().await {
+        complain(&format!("going on after a failure: {}", chain(&failure.error)));
+    }
+}
+
+/// How long closing may take where all is committed.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// How long closing may take where it has to commit: as long as Java's.
+const COMMITTING: Duration = Duration::from_secs(30);
+
 /// How long a poll may wait; there is always another.
-const POLL: Duration = Duration::from_secs(3600);
+const POLL: Duration = Duration::from_hours(1);

@@ -13,13 +13,14 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::value_parser;
 use ottla::producer::Error as ProducerError;
 use ottla::{Producer, ProducerRecord};
 use tokio::time::Instant;
 
 use crate::ending::Ending;
 use crate::json_lines::JsonLines;
-use crate::settings::Settings;
+use crate::settings::{Kind, Settings};
 use deliveries::Deliveries;
 use events::{FailedSend, ShutdownComplete, StartupComplete, ToolData};
 use throughput::Throttle;
@@ -45,7 +46,7 @@ pub(crate) struct Arguments {
     acks: String,
     /// The creation time of the first message, in milliseconds since 1970; that of the others grows from it. -1: the
     /// clock's.
-    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "CREATE_TIME")]
+    #[arg(long, default_value_t = -1, value_parser = value_parser!(i64).range(-1..), allow_negative_numbers = true, value_name = "CREATE_TIME")]
     message_create_time: i64,
     /// A number that goes before each value, with a dot behind it.
     #[arg(long, allow_negative_numbers = true)]
@@ -67,12 +68,9 @@ impl Arguments {
         settings.set("bootstrap.servers", &self.bootstrap_server, "--bootstrap-server");
         settings.set("acks", &self.acks, "--acks");
         // A failure is to be seen, not mended.
-        settings.set("retries", 0, "the default");
+        settings.set("retries", "0", "the default");
         if let Some(path) = self.command_config.as_ref().or(self.producer_config.as_ref()) {
             settings.load(path)?;
-        }
-        for serializer in ["key.serializer", "value.serializer"] {
-            settings.take(serializer);
         }
         Ok(settings)
     }
@@ -82,7 +80,7 @@ impl Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut ending = Ending::new()?;
     let lines = JsonLines::to_stdout();
-    let client = arguments.settings()?.client()?;
+    let client = arguments.settings()?.client(Kind::Producer)?;
     let producer = client.producer().build()?;
     if arguments.producer_config.is_some() {
         lines.write_text("Option --producer.config is deprecated, use --command-config instead.");
@@ -101,7 +99,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     // What is still under way has `delivery.timeout.ms`, and no more.
     producer.close(Duration::MAX).await;
     let acked = deliveries.all_told().await;
-    client.close().await;
     lines.write(&ShutdownComplete {});
     let seconds = started.elapsed().as_secs_f64();
     lines.write(&ToolData {
@@ -144,6 +141,8 @@ impl<'a> Sending<'a> {
             let number = self.sent;
             let now = Instant::now();
             self.send(number, producer, lines, deliveries).await;
+            // Where there is always room, nothing else would let anybody say that it is to end.
+            tokio::task::coop::consume_budget().await;
             if let Some(pause) = self.throttle.after(number, now.into_std()) {
                 tokio::time::sleep(pause).await;
             }

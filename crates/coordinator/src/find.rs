@@ -4,7 +4,7 @@
 //!   Unknown ── asked ──▶ Known ──┐ asked whether it still is: the same
 //!      ▲  └ back-off ┘    │ ▲────┘
 //!      │                  │ another ──▶ Known
-//!      └──────────────────┘ NOT_COORDINATOR, disconnect, silence for the session timeout
+//!      └──────────────────┘ NOT_COORDINATOR, disconnect, silence for two thirds of the session
 //! ```
 //!
 //! It is asked for only while somebody needs it. One that is [silent](crate::silence), or could not be reached when it was

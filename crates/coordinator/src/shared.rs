@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
+use ottla_cluster::clock::now;
 use ottla_wire::TopicPartition;
 use tokio::sync::{Notify, oneshot};
 
-use crate::driver::{self, now};
+use crate::driver;
 use crate::offsets::{CommitId, Found};
 use crate::state::{State, Timeouts};
 use crate::{Error, GroupConfig, OffsetAndMetadata};

@@ -1,7 +1,7 @@
 //! All that one coordinator client knows, and what is to be done next. Does no I/O and reads no clock.
 //!
-//! It holds the membership, the commits, the lookups and the leaves together with the one thing that they share: which
-//! broker coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
+//! It holds the membership, the topics that its leader looks for, the commits, the lookups and the leaves together with the
+//! one thing that they share: which broker coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
 //! change it directly; the [driver](crate::driver) asks it what to do, and hands it what came back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,13 +81,13 @@ impl State {
             group_instance_id: config.group_instance_id.as_deref().map(Into::into),
             commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
             lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
-            leaves: Leaves::new(Arc::clone(&group_id)),
             coordinator: CoordinatorCache::new(pace),
             silence: Silence::new(config.heartbeat_interval, now),
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
-            group_id,
             stale_topics: BTreeSet::new(),
             unknown_topics: UnknownTopics::new(backoff()),
+            leaves: Leaves::new(Arc::clone(&group_id), backoff()),
+            group_id,
             is_to_disconnect: false,
             timeouts,
         }
@@ -208,7 +208,10 @@ impl State {
             Incoming::JoinGroup { attempt, answer } => self.group.handle_join_group(now, attempt, answer),
             Incoming::SyncGroup { attempt, answer } => self.group.handle_sync_group(now, attempt, answer),
             Incoming::Heartbeat { number, answer } => self.group.handle_heartbeat(now, number, answer),
-            Incoming::LeaveGroup { number, answer } => self.leaves.handle_answer(number, from.node, answer),
+            Incoming::LeaveGroup { number, answer } => {
+                let is_doubted = self.leaves.handle_answer(now, number, from.node, answer);
+                self.doubt_coordinator(now, from, is_doubted);
+            }
             Incoming::OffsetCommit { number, answer } => self.handle_committed(now, from, number, answer),
             Incoming::OffsetFetch { asked, answer } => {
                 let consequences = self.lookups.handle_answer(now, &asked, from.node, answer);

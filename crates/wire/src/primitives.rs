@@ -251,6 +251,75 @@ impl Field for String {
     }
 }
 
+/// A boxed string is a third smaller than one that can grow, which decides where a message holds tens of thousands.
+impl Field for Box<str> {
+    fn smallest(encoding: Encoding) -> usize {
+        String::smallest(encoding)
+    }
+    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
+        Ok(String::read(reader, encoding)?.into_boxed_str())
+    }
+    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
+        writer.string_length(Some(self.len()), encoding.flexible)?;
+        writer.slice(self.as_bytes());
+        Ok(())
+    }
+    #[cfg(feature = "inspect")]
+    fn inspect(&self, _: Encoding) -> crate::Value {
+        crate::Value::Text(self.to_string())
+    }
+}
+
+impl Field for Option<Box<str>> {
+    fn smallest(encoding: Encoding) -> usize {
+        Option::<String>::smallest(encoding)
+    }
+    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
+        Ok(Option::<String>::read(reader, encoding)?.map(String::into_boxed_str))
+    }
+    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
+        writer.string_length(self.as_ref().map(|text| text.len()), encoding.flexible)?;
+        writer.slice(self.as_ref().map_or(&[], |text| text.as_bytes()));
+        Ok(())
+    }
+    #[cfg(feature = "inspect")]
+    fn inspect(&self, _: Encoding) -> crate::Value {
+        self.as_ref().map_or(crate::Value::Null, |text| crate::Value::Text(text.to_string()))
+    }
+    fn is_null(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// What is seldom there takes least where it is not.
+impl<T> Field for Option<Box<T>>
+where
+    Option<T>: Field,
+    T: Clone,
+{
+    fn smallest(encoding: Encoding) -> usize {
+        Option::<T>::smallest(encoding)
+    }
+    fn read(reader: &mut Reader, encoding: Encoding) -> Result<Self, DecodeError> {
+        let Some(value) = Option::<T>::read(reader, encoding)? else { return Ok(None) };
+        reader.charge(size_of::<T>())?;
+        Ok(Some(Box::new(value)))
+    }
+    fn write(&self, writer: &mut Writer, encoding: Encoding) -> Result<(), EncodeError> {
+        self.as_deref().cloned().write(writer, encoding)
+    }
+    #[cfg(feature = "inspect")]
+    fn inspect(&self, encoding: Encoding) -> crate::Value {
+        Field::inspect(&self.as_deref().cloned(), encoding)
+    }
+    fn carried_by(&self, versions: VersionRange) -> VersionRange {
+        self.as_deref().cloned().carried_by(versions)
+    }
+    fn is_null(&self) -> bool {
+        self.is_none()
+    }
+}
+
 impl Field for Bytes {
     fn smallest(encoding: Encoding) -> usize {
         Option::<Self>::smallest(encoding)

@@ -126,6 +126,14 @@ impl Reader {
         Self { frame, position: 0, allowance, charged: 0, guarded_limit: DEFAULT_MAX_GUARDED_BYTES }
     }
 
+    /// Lets a frame of any size decode to so many heap bytes: a broker is asked about short names by the thousand, which
+    /// take more in memory than on the wire.
+    #[must_use]
+    pub fn with_allowance_of_at_least(mut self, bytes: usize) -> Self {
+        self.allowance = self.allowance.max(bytes);
+        self
+    }
+
     /// Sets how large a message may be that the `kafka-protocol` crate reads, 16 MiB unless it is set.
     #[must_use]
     pub fn with_guarded_limit(mut self, bytes: usize) -> Self {

@@ -1,7 +1,6 @@
 //! Which versions can carry a request, and which of them is chosen.
 
 use bytes::Bytes;
-use ottla_wire::guarded::{DeleteTopicState, DeleteTopicsRequest};
 use ottla_wire::messages::*;
 use ottla_wire::{BrokerVersions, Message, Request, SecretBytes, TopicId, VersionRange, Within};
 
@@ -108,12 +107,28 @@ fn offsets_of_all_partitions_can_be_asked_for_from_version_2_on() {
 
 #[test]
 fn a_topic_is_deleted_by_id_from_version_6_on() {
-    let by = |name: Option<&str>, topic_id| DeleteTopicsRequest {
-        topics: vec![DeleteTopicState { name: name.map(str::to_owned), topic_id }],
+    assert_eq!(DeleteTopicsRequest::of_names(["a"]).usable_versions(), VersionRange::new(1, 6));
+    assert_eq!(DeleteTopicsRequest::of_ids([ID]).usable_versions(), VersionRange::new(6, 6));
+    let in_one_list_only = DeleteTopicsRequest { topics: Vec::new(), ..DeleteTopicsRequest::of_names(["a"]) };
+    assert_eq!(in_one_list_only.usable_versions(), VersionRange::new(1, 5), "version 6 would delete nothing");
+    let in_the_other = DeleteTopicsRequest { topic_names: Vec::new(), ..DeleteTopicsRequest::of_names(["a"]) };
+    assert_eq!(in_the_other.usable_versions(), VersionRange::new(6, 6), "earlier versions would delete nothing");
+}
+
+#[test]
+fn a_topic_is_created_with_the_brokers_defaults_from_version_4_on() {
+    let topic = |num_partitions, assignments: &[CreatableReplicaAssignment]| CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: "a".into(),
+            num_partitions,
+            replication_factor: -1,
+            assignments: assignments.into(),
+            ..Default::default()
+        }],
         ..Default::default()
     };
-    assert_eq!(by(Some("a"), TopicId::NONE).usable_versions(), VersionRange::new(4, 6));
-    assert_eq!(by(None, ID).usable_versions(), VersionRange::new(6, 6));
+    assert_eq!(topic(3, &[]).usable_versions(), VersionRange::new(4, 7));
+    assert_eq!(topic(-1, &[CreatableReplicaAssignment::default()]).usable_versions(), VersionRange::new(2, 7));
 }
 
 #[test]

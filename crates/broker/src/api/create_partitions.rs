@@ -1,6 +1,6 @@
 //! CreatePartitions: more partitions for topics.
 
-use ottla_wire::guarded::{
+use ottla_wire::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic, CreatePartitionsTopicResult,
 };
 use ottla_wire::{ErrorCode, NodeId};
@@ -18,7 +18,7 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         let grown = context.answered_with(&name, None).map_or(grown, |code| Err(code.into()));
         let (error_code, error_message) = match grown {
             Ok(()) => (ErrorCode::None, None),
-            Err(Refused { code, reason }) => (code, Some(reason)),
+            Err(Refused { code, reason }) => (code, Some(reason.into())),
         };
         CreatePartitionsTopicResult { name, error_code, error_message }
     };
@@ -28,7 +28,7 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
 
 fn grow(state: &mut ClusterState, topic: CreatePartitionsTopic, only_validate: bool) -> Result<(), Refused> {
     let id = state.topic(&topic.name).map(|topic| topic.id).ok_or_else(unknown_topic)?;
-    let replicas = topic.assignments.into_iter().flatten().map(|assignment| assignment.broker_ids);
+    let replicas = topic.assignments.into_iter().flatten().map(|assignment| assignment.broker_ids.into_vec());
     let assignment: Vec<Vec<NodeId>> = replicas.collect();
     state.grow_topic(id, topic.count, assignment, only_validate)
 }

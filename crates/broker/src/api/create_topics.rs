@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla_wire::guarded::{
+use ottla_wire::messages::{
     CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult,
     CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -16,7 +16,7 @@ use crate::state::{CONFIG_KEYS, ClusterState, NewTopic, Now, Refused, TopicConfi
 const MAX_PARTITIONS_PER_REQUEST: u64 = 10_000;
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: CreateTopicsRequest) -> Outcome {
-    let mut named = BTreeMap::<String, usize>::new();
+    let mut named = BTreeMap::<Box<str>, usize>::new();
     for topic in &request.topics {
         *named.entry(topic.name.clone()).or_default() += 1;
     }
@@ -37,7 +37,7 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         created.unwrap_or_else(|Refused { code, reason }| CreatableTopicResult {
             name,
             error_code: code,
-            error_message: Some(reason),
+            error_message: Some(reason.into()),
             ..Default::default()
         })
     };
@@ -77,7 +77,7 @@ fn create(
     let config = configs.into_iter().map(set_config).collect::<Result<BTreeMap<_, _>, _>>()?;
     let defaults = &state.settings.topic_defaults;
     let described = describe_config(&TopicConfig::new(config.clone(), defaults)?, defaults);
-    let new = NewTopic { name: name.clone(), partitions, replication_factor, assignment, config };
+    let new = NewTopic { name: name.to_string(), partitions, replication_factor, assignment, config };
     let id = state.create_topic(new, only_validate)?;
     Ok(CreatableTopicResult {
         name,
@@ -90,20 +90,21 @@ fn create(
 }
 
 /// The replicas of partitions 0, 1, and so on; every one has to be there.
-fn replicas_in_order(mut assignments: Vec<CreatableReplicaAssignment>) -> Result<Vec<Vec<NodeId>>, Refused> {
+fn replicas_in_order(assignments: Box<[CreatableReplicaAssignment]>) -> Result<Vec<Vec<NodeId>>, Refused> {
+    let mut assignments = assignments.into_vec();
     assignments.sort_by_key(|assignment| assignment.partition_index);
     let consecutive = (0i32..).zip(&assignments).all(|(index, assignment)| assignment.partition_index == index);
     if !consecutive {
         let reason = "partitions should be a consecutive 0-based integer sequence".to_owned();
         return Err(Refused { code: ErrorCode::InvalidReplicaAssignment, reason });
     }
-    Ok(assignments.into_iter().map(|assignment| assignment.broker_ids).collect())
+    Ok(assignments.into_iter().map(|assignment| assignment.broker_ids.into_vec()).collect())
 }
 
 fn set_config(config: CreatableTopicConfig) -> Result<(String, String), Refused> {
     let CreatableTopicConfig { name, value } = config;
     match value {
-        Some(value) => Ok((name, value)),
+        Some(value) => Ok((name.into(), value.into())),
         None => Err(Refused { code: ErrorCode::InvalidConfig, reason: format!("Null value not supported for {name}") }),
     }
 }
@@ -112,8 +113,8 @@ fn describe_config(config: &TopicConfig, defaults: &BTreeMap<String, String>) ->
     let describe = |key: &crate::state::ConfigKey| {
         let (value, source) = config.describe(key, defaults);
         CreatableTopicConfigs {
-            name: key.name.to_owned(),
-            value: Some(value.to_owned()),
+            name: key.name.into(),
+            value: Some(value.into()),
             config_source: source as i8,
             ..Default::default()
         }

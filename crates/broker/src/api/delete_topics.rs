@@ -1,6 +1,6 @@
 //! DeleteTopics, by name or by id.
 
-use ottla_wire::guarded::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+use ottla_wire::messages::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::{ErrorCode, TopicId};
 
 use super::{AnyResponse, Context, Outcome};
@@ -12,7 +12,7 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
             Some(name) => state.topic(name),
             None => state.topic_by_id(asked.topic_id),
         };
-        let found = found.map(|topic| (topic.id, topic.name.to_string()));
+        let found = found.map(|topic| (topic.id, Box::<str>::from(&*topic.name)));
         let name = found.as_ref().map(|(_, name)| name.clone()).or_else(|| asked.name.clone());
         let topic_id = found.as_ref().map_or(asked.topic_id, |(id, _)| *id);
         let named = name.as_deref().unwrap_or_default();
@@ -23,11 +23,14 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         let deleted = context.answered_with(named, None).map_or(deleted, |code| Err(code.into()));
         let (error_code, error_message) = match deleted {
             Ok(()) => (ErrorCode::None, None),
-            Err(Refused { code, reason }) => (code, Some(reason)),
+            Err(Refused { code, reason }) => (code, Some(reason.into())),
         };
         DeletableTopicResult { name, topic_id, error_code, error_message }
     };
-    let responses = request.topics.into_iter().map(topic).collect();
+    // A version has one of the two lists.
+    let by_name =
+        request.topic_names.into_iter().map(|name| DeleteTopicState { name: Some(name), ..Default::default() });
+    let responses = request.topics.into_iter().chain(by_name).map(topic).collect();
     Outcome::Answer(AnyResponse::DeleteTopics(DeleteTopicsResponse { responses, ..Default::default() }))
 }
 

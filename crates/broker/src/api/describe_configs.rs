@@ -1,18 +1,14 @@
-//! DescribeConfigs: the configurations of topics. Brokers have none that could be described: what they do is the
-//! builder's.
+//! DescribeConfigs: the configurations of topics.
 
 use ottla_wire::ErrorCode;
-use ottla_wire::guarded::{
+use ottla_wire::messages::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
+use super::config_resource::{BROKER, GROUP, TOPIC};
 use super::{AnyResponse, Context, Outcome};
 use crate::state::{CONFIG_KEYS, ClusterState, ConfigKey, ConfigSource, Now, TopicConfig};
-
-/// The resource types of KIP-133 that are known here.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: DescribeConfigsRequest) -> Outcome {
     let resource = |asked: DescribeConfigsResource| {
@@ -22,11 +18,11 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         };
         let (error_code, configs) = match described {
             Ok(configs) => (ErrorCode::None, configs),
-            Err(code) => (code, Vec::new()),
+            Err(code) => (code, Box::default()),
         };
         DescribeConfigsResult {
             error_code,
-            error_message: (error_code != ErrorCode::None).then(|| error_code.name().to_owned()),
+            error_message: (error_code != ErrorCode::None).then(|| Box::new(error_code.name().to_owned())),
             resource_type: asked.resource_type,
             resource_name: asked.resource_name,
             configs,
@@ -40,18 +36,18 @@ fn describe(
     state: &ClusterState,
     asked: &DescribeConfigsResource,
     with_synonyms: bool,
-) -> Result<Vec<DescribeConfigsResourceResult>, ErrorCode> {
+) -> Result<Box<[DescribeConfigsResourceResult]>, ErrorCode> {
     match asked.resource_type {
         TOPIC => {
             let topic = state.topic(&asked.resource_name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
             let wanted = |key: &&ConfigKey| {
                 let keys = asked.configuration_keys.as_ref();
-                keys.is_none_or(|keys| keys.iter().any(|wanted| wanted == key.name))
+                keys.is_none_or(|keys| keys.iter().any(|wanted| **wanted == *key.name))
             };
             let describe = |key| describe_key(state, &topic.config, key, with_synonyms);
             Ok(CONFIG_KEYS.iter().filter(wanted).map(describe).collect())
         }
-        BROKER => Ok(Vec::new()),
+        BROKER | GROUP => Ok(Box::default()),
         _ => Err(ErrorCode::InvalidRequest),
     }
 }
@@ -64,8 +60,8 @@ fn describe_key(
 ) -> DescribeConfigsResourceResult {
     let (value, source) = config.describe(key, &state.settings.topic_defaults);
     let synonym = |value: &str, source: ConfigSource| DescribeConfigsSynonym {
-        name: key.name.to_owned(),
-        value: Some(value.to_owned()),
+        name: key.name.into(),
+        value: Some(value.into()),
         source: source as i8,
     };
     let mut synonyms = Vec::new();
@@ -76,10 +72,10 @@ fn describe_key(
         }
     }
     DescribeConfigsResourceResult {
-        name: key.name.to_owned(),
-        value: Some(value.to_owned()),
+        name: key.name.into(),
+        value: Some(value.into()),
         config_source: source as i8,
-        synonyms,
+        synonyms: synonyms.into(),
         config_type: key.kind as i8,
         ..Default::default()
     }

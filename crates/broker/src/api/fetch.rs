@@ -4,19 +4,20 @@
 //! the first partition with data gives at least one batch whatever its size (KIP-74); the last batch of a partition may
 //! be cut. From version 11 on followers serve consumers, up to what they have (KIP-392).
 //!
-//! Sessions (KIP-227) are not kept: a request for one is answered with session 0, which tells the client to send full
-//! requests.
+//! In a session (KIP-227) the request names what changed, and the answer what is new; what is read is the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_wire::messages::{
-    DivergingEpoch, FetchPartition, FetchPartitionData, FetchRequest, FetchResponse, FetchTopic,
-    FetchableTopicResponse, LeaderIdAndEpoch,
+    DivergingEpoch, FetchPartition, FetchPartitionData, FetchRequest, FetchResponse, FetchableTopicResponse,
+    LeaderIdAndEpoch,
 };
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId};
 
 use super::{AnyResponse, Context, LeaderHints, Outcome, Waiting, WaitingRequest, check_leader_epoch, partition_key};
+use crate::fetch_session::{NO_SESSION, Opened, PartitionName, SessionRequest, SessionUse};
 use crate::state::{Awaited, ClusterState, Now, Partition, PartitionKey};
 
 /// The longest that a client can make a request wait.
@@ -25,13 +26,17 @@ const MAX_WAIT: Duration = Duration::from_mins(5);
 /// The most that one answer holds, whatever the client asks for (`fetch.max.bytes` of brokers).
 const MAX_BYTES: i32 = 55 * 1024 * 1024;
 
-pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, request: FetchRequest) -> Outcome {
-    let refused_session = (request.session_id != 0).then_some(ErrorCode::FetchSessionIdNotFound);
-    if let Some(error_code) = refused_session {
-        return Outcome::Answer(AnyResponse::Fetch(FetchResponse { error_code, ..Default::default() }));
-    }
+/// The first version that names topics by their ids.
+const BY_ID: i16 = 13;
+
+pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, mut request: FetchRequest) -> Outcome {
+    let asked = session_request(context, &mut request);
+    let Opened { partitions, session } = match state.fetch_sessions(context.node).open(now.instant, asked) {
+        Ok(opened) => opened,
+        Err(code) => return Outcome::Answer(AnyResponse::Fetch(refused(code))),
+    };
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(MAX_WAIT);
-    let awaited = AwaitedFetch { context: context.clone(), request };
+    let awaited = AwaitedFetch { context: context.clone(), request, partitions, session };
     if let Some(response) = awaited.try_answer(state, max_wait.is_zero()) {
         return Outcome::Answer(AnyResponse::Fetch(response));
     }
@@ -40,11 +45,48 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
     Outcome::Wait(Waiting { until: Some(now.instant + max_wait), awaited: partitions, request })
 }
 
+/// Takes the partitions out of a request.
+fn session_request(context: &Context, request: &mut FetchRequest) -> SessionRequest {
+    let mut partitions = Vec::new();
+    for topic in std::mem::take(&mut request.topics) {
+        let name: Arc<str> = topic.topic.into();
+        for asked in topic.partitions {
+            let (topic, topic_id, index) = (Arc::clone(&name), topic.topic_id, asked.partition);
+            partitions.push((PartitionName { topic, topic_id, index }, asked));
+        }
+    }
+    let mut forgotten = Vec::new();
+    for topic in std::mem::take(&mut request.forgotten_topics_data) {
+        let name: Arc<str> = topic.topic.into();
+        let partition = |index| PartitionName { topic: Arc::clone(&name), topic_id: topic.topic_id, index };
+        forgotten.extend(topic.partitions.into_iter().map(partition));
+    }
+    SessionRequest {
+        session_id: request.session_id,
+        session_epoch: request.session_epoch,
+        by_id: context.version >= BY_ID,
+        partitions,
+        forgotten,
+    }
+}
+
+/// The answer to a request whose session is not what its client believes.
+fn refused(error_code: ErrorCode) -> FetchResponse {
+    FetchResponse { error_code, ..Default::default() }
+}
+
+/// The answer to one partition.
+type Answered<'p> = (&'p PartitionName, FetchPartitionData);
+
 /// A request that waits for its `min_bytes`.
 #[derive(Debug)]
 pub(crate) struct AwaitedFetch {
     context: Context,
+    /// Without its partitions.
     request: FetchRequest,
+    /// What is read, in this order.
+    partitions: Vec<(PartitionName, FetchPartition)>,
+    session: SessionUse,
 }
 
 impl AwaitedFetch {
@@ -54,15 +96,14 @@ impl AwaitedFetch {
     }
 
     fn is_due(&self, state: &ClusterState) -> bool {
-        let mut partitions = self.partitions().peekable();
-        if partitions.peek().is_none() {
+        if self.partitions.is_empty() {
             return true;
         }
         // More than the answer may hold is not waited for.
         let wanted = u64::try_from(self.request.min_bytes.min(self.request.max_bytes).min(MAX_BYTES)).unwrap_or(0);
         let mut available = 0;
-        for (topic, asked) in partitions {
-            match self.view(state, topic, asked) {
+        for (name, asked) in &self.partitions {
+            match self.view(state, name, asked) {
                 Err(_) => return true,
                 Ok(view) if view.diverging_epoch.is_some() || view.preferred_read_replica.is_some() => return true,
                 Ok(view) => {
@@ -81,24 +122,54 @@ impl AwaitedFetch {
         let mut hints = LeaderHints::carried_since(16, self.context.version);
         let mut budget =
             Budget { bytes: usize::try_from(self.request.max_bytes.min(MAX_BYTES)).unwrap_or(0), at_least_one: true };
-        let responses = self.request.topics.iter().map(|topic| {
-            let partition = |asked| self.answer_partition(state, topic, asked, &mut budget, &mut hints);
-            let partitions = topic.partitions.iter().map(partition).collect();
-            FetchableTopicResponse { topic: topic.topic.clone(), topic_id: topic.topic_id, partitions }
-        });
-        let responses = responses.collect();
-        FetchResponse { responses, node_endpoints: hints.endpoints, ..Default::default() }
+        let mut answered = Vec::with_capacity(self.partitions.len());
+        for (name, asked) in &self.partitions {
+            answered.push(self.answer_partition(state, name, asked, &mut budget, &mut hints));
+        }
+        let (session_id, answered) = match self.in_session(state, answered) {
+            Ok(in_session) => in_session,
+            Err(code) => return refused(code),
+        };
+        let responses = by_topic(answered);
+        FetchResponse { session_id, responses, node_endpoints: hints.endpoints, ..Default::default() }
+    }
+
+    /// What of the answers to all partitions the client gets, and in which session.
+    fn in_session(
+        &self,
+        state: &mut ClusterState,
+        answered: Vec<FetchPartitionData>,
+    ) -> Result<(i32, Vec<Answered<'_>>), ErrorCode> {
+        let sessions = state.fetch_sessions(self.context.node);
+        let pairs = self.partitions.iter().zip(&answered);
+        let (session_id, news) = match self.session {
+            SessionUse::None => (NO_SESSION, None),
+            SessionUse::Begins { by_id, at } => {
+                (sessions.begin(by_id, at, pairs.map(|((name, asked), data)| (name, asked, data))), None)
+            }
+            SessionUse::GoesOn { session_id, epoch } => {
+                let pairs = pairs.map(|((name, _), data)| (name, data));
+                (session_id, Some(sessions.select(session_id, epoch, pairs)?))
+            }
+        };
+        let names = self.partitions.iter().map(|(name, _)| name);
+        let mut answered = names.zip(answered).collect::<Vec<_>>();
+        if let Some(news) = news {
+            let mut news = news.into_iter();
+            answered.retain(|_| news.next().unwrap_or(true));
+        }
+        Ok((session_id, answered))
     }
 
     fn answer_partition(
         &self,
         state: &mut ClusterState,
-        topic: &FetchTopic,
+        name: &PartitionName,
         asked: &FetchPartition,
         budget: &mut Budget,
         hints: &mut LeaderHints,
     ) -> FetchPartitionData {
-        let view = match self.view(state, topic, asked) {
+        let view = match self.view(state, name, asked) {
             Ok(view) => view,
             Err((key, error_code)) => {
                 let current_leader = hints.hint(state, key, error_code);
@@ -131,30 +202,30 @@ impl AwaitedFetch {
     fn view<'s>(
         &self,
         state: &'s ClusterState,
-        topic: &FetchTopic,
+        name: &PartitionName,
         asked: &FetchPartition,
     ) -> Result<View<'s>, (Option<PartitionKey>, ErrorCode)> {
         let node = self.context.node;
-        let key = partition_key(state, &topic.topic, topic.topic_id, asked.partition);
-        let name = match key {
+        let key = partition_key(state, &name.topic, name.topic_id, name.index);
+        let topic = match key {
             Ok(key) => state.topic_by_id(key.topic).map_or("", |topic| &topic.name),
-            Err(_) => &topic.topic,
+            Err(_) => &name.topic,
         };
-        if let Some(code) = self.context.read_refused(name, Some(asked.partition)) {
+        if let Some(code) = self.context.read_refused(topic, Some(name.index)) {
             return Err((key.ok(), code));
         }
         let key = key.map_err(|code| (None, code))?;
         let failed = |code| (Some(key), code);
         let partition = state.partition(key).ok_or(failed(ErrorCode::UnknownTopicOrPartition))?;
         check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch()).map_err(failed)?;
-        let is_leader = partition.leader() == Some(node);
+        let is_leader = state.serves(node, partition);
         let may_read = is_leader || self.context.version >= 11 && partition.replicas().contains(&node);
         // A follower without a leader does not know up to where it may serve.
         if !may_read || partition.leader().is_none() {
             return Err(failed(ErrorCode::NotLeaderOrFollower));
         }
         let log = &partition.log;
-        let end = partition.readable_end(node);
+        let end = if is_leader { partition.high_watermark() } else { partition.readable_end(node) };
         let log_end = if is_leader { log.end_offset() } else { end };
         let mut view = View { key, partition, end, diverging_epoch: None, preferred_read_replica: None };
         if is_leader {
@@ -186,13 +257,25 @@ impl AwaitedFetch {
     }
 
     fn keys(&self, state: &ClusterState) -> impl Iterator<Item = PartitionKey> {
-        self.partitions()
-            .filter_map(|(topic, asked)| partition_key(state, &topic.topic, topic.topic_id, asked.partition).ok())
+        let key = |(name, _): &(PartitionName, _)| partition_key(state, &name.topic, name.topic_id, name.index).ok();
+        self.partitions.iter().filter_map(key)
     }
+}
 
-    fn partitions(&self) -> impl Iterator<Item = (&FetchTopic, &FetchPartition)> {
-        self.request.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |asked| (topic, asked)))
+/// The answers in their order, those that follow one another of one topic together.
+fn by_topic(answered: Vec<Answered<'_>>) -> Vec<FetchableTopicResponse> {
+    let mut topics: Vec<FetchableTopicResponse> = Vec::new();
+    for (name, data) in answered {
+        match topics.last_mut() {
+            Some(last) if *last.topic == *name.topic && last.topic_id == name.topic_id => last.partitions.push(data),
+            _ => topics.push(FetchableTopicResponse {
+                topic: name.topic.to_string(),
+                topic_id: name.topic_id,
+                partitions: vec![data],
+            }),
+        }
     }
+    topics
 }
 
 /// A partition, and what of it may be read.

@@ -9,12 +9,14 @@ use ottla_wire::messages::{
 };
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId};
 
-use super::{AnyResponse, Context, Outcome};
+use super::{AnyResponse, Context, Outcome, authorized_operations};
 use crate::state::{ClusterState, NewTopic, Now, Partition, Topic, check_name, is_internal};
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: MetadataRequest) -> Outcome {
     let may_create = (request.allow_auto_topic_creation || context.version < 4) && state.settings.auto_create_topics;
-    let topics = match request.topics {
+    state.next_turn();
+    let with_operations = request.include_topic_authorized_operations;
+    let mut topics: Vec<_> = match request.topics {
         None => state.topics().map(|topic| describe(state, context, topic)).collect(),
         // Version 0 cannot say "all" in another way.
         Some(none) if none.is_empty() && context.version == 0 => {
@@ -22,6 +24,9 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         }
         Some(asked) => asked.into_iter().map(|topic| answer(state, context, topic, may_create)).collect(),
     };
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::None) {
+        topic.topic_authorized_operations = authorized_operations::of_topic(with_operations);
+    }
     let broker = |(node_id, node): (NodeId, &crate::state::Node)| MetadataBroker {
         node_id,
         host: node.address.host().to_owned(),
@@ -33,6 +38,7 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         cluster_id: Some(state.cluster_id.clone()),
         controller_id: state.controller(),
         topics,
+        cluster_authorized_operations: authorized_operations::of_cluster(request.include_cluster_authorized_operations),
         error_code: context.whole_refused().filter(|_| context.version >= 13).unwrap_or(ErrorCode::None),
         ..Default::default()
     }))
@@ -99,7 +105,7 @@ fn describe_partition(
     index: i32,
     partition: &Partition,
 ) -> MetadataPartition {
-    let leader = partition.leader();
+    let leader = state.told_leader(usize::try_from(index).unwrap_or(0), partition);
     let is_offline = |node: &&NodeId| state.live_node(**node).is_none();
     let offline: Vec<NodeId> = partition.replicas().iter().filter(is_offline).copied().collect();
     let leaderless = if leader.is_none() { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };

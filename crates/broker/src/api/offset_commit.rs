@@ -4,11 +4,12 @@ use ottla_wire::messages::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetCommitResponse,
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use ottla_wire::{ErrorCode, NodeId, TopicId, TopicPartition};
+use ottla_wire::{ErrorCode, TopicId, TopicPartition};
 
+use super::written::WrittenRecords;
 use super::{AnyResponse, Context, Outcome, Waiting, WaitingRequest};
 use crate::group::{CommittedOffset, Committer};
-use crate::state::{Awaited, ClusterState, Now, PartitionKey, WRITE_TIMEOUT};
+use crate::state::{ClusterState, Now, PartitionKey, WRITE_TIMEOUT};
 
 pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, request: OffsetCommitRequest) -> Outcome {
     let OffsetCommitRequest { group_id, generation_id_or_member_epoch, member_id, group_instance_id, topics, .. } =
@@ -28,48 +29,32 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
         if offsets.is_empty() {
             return Ok(None);
         }
-        Ok(Some((key, state.commit_offsets(key, now, &group_id, offsets)?)))
+        let required = state.commit_offsets(key, now, &group_id, offsets)?;
+        Ok(Some(WrittenRecords::new(state, context.node, key, required)))
     });
-    let (key, required) = match written {
+    let written = match written {
         Ok(Some(written)) => written,
         Ok(None) => return Outcome::Answer(AnyResponse::OffsetCommit(answer(&checked, ErrorCode::None))),
         Err(code) => return Outcome::Answer(AnyResponse::OffsetCommit(answer(&checked, code))),
     };
-    let leader_epoch = state.partition(key).map_or(-1, crate::state::Partition::leader_epoch);
-    let awaited = AwaitedCommit { node: context.node, key, leader_epoch, required, topics: checked };
     Outcome::Wait(Waiting {
         until: Some(now.instant + WRITE_TIMEOUT),
-        awaited: vec![Awaited::Partition(key)],
-        request: WaitingRequest::OffsetCommit(awaited),
+        awaited: vec![written.awaited()],
+        request: WaitingRequest::OffsetCommit(AwaitedCommit { written, topics: checked }),
     })
 }
 
 /// A commit that has been written and has to be replicated.
 #[derive(Debug)]
 pub(crate) struct AwaitedCommit {
-    node: NodeId,
-    key: PartitionKey,
-    leader_epoch: i32,
-    required: i64,
+    written: WrittenRecords,
     topics: Vec<TopicResult>,
 }
 
 impl AwaitedCommit {
     /// The answer, if the offsets are safe, lost or overdue.
     pub(super) fn try_answer(&self, state: &ClusterState, overdue: bool) -> Option<OffsetCommitResponse> {
-        let code = match state.partition(self.key) {
-            Some(partition)
-                if partition.leader() == Some(self.node) && partition.leader_epoch() == self.leader_epoch =>
-            {
-                match (partition.high_watermark() >= self.required, overdue) {
-                    (true, _) => ErrorCode::None,
-                    (false, true) => ErrorCode::CoordinatorNotAvailable,
-                    (false, false) => return None,
-                }
-            }
-            _ => ErrorCode::NotCoordinator,
-        };
-        Some(answer(&self.topics, code))
+        Some(answer(&self.topics, self.written.fate(state, overdue)?))
     }
 }
 

@@ -193,10 +193,12 @@ impl Group {
         self.generation_id = self.generation_id.wrapping_add(1);
         if self.members.is_empty() {
             self.protocol_name = None;
+            self.subscribed_topics = self.topics_of_members();
             self.phase = Phase::Empty;
             return self.write();
         }
         self.protocol_name = self.select_protocol();
+        self.subscribed_topics = self.topics_of_members();
         let outstanding = self.members.keys().cloned().collect();
         let deadline = Some(now + self.rebalance_timeout());
         self.phase = Phase::CompletingRebalance(Synchronization { outstanding, deadline });

@@ -21,6 +21,7 @@
 //! unless a generation is being made or a static member's return is being written; `syncing` is empty unless the
 //! leader's assignment is awaited.
 
+mod deletion;
 mod description;
 mod heartbeat;
 mod join;
@@ -33,6 +34,7 @@ mod sync;
 mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,6 +108,13 @@ pub enum GroupState {
     Dead,
 }
 
+impl fmt::Display for GroupState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The names of the variants are Kafka's.
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
 /// A classic group.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -119,6 +128,8 @@ pub(crate) struct Group {
     members: BTreeMap<String, Member>,
     /// The members of instance ids.
     static_members: BTreeMap<String, String>,
+    /// What the members of the last generation read; `None` where that is not known.
+    subscribed_topics: Option<BTreeSet<Arc<str>>>,
     /// Ids that were given out and not yet come back with (KIP-394), each with the end of its time.
     pending: BTreeMap<String, Instant>,
     actions: Vec<Action>,
@@ -171,6 +182,7 @@ impl Group {
             leader: None,
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
+            subscribed_topics: None,
             pending: BTreeMap::new(),
             actions: Vec::new(),
         }
@@ -193,6 +205,7 @@ impl Group {
         group.protocol_name = protocol_name;
         group.generation_id = generation_id;
         group.leader = leader.filter(|leader| group.members.contains_key(leader));
+        group.subscribed_topics = group.topics_of_members();
         if !group.members.is_empty() {
             group.phase = Phase::Stable(Synchronization { outstanding: BTreeSet::new(), deadline: None });
         }
@@ -207,6 +220,11 @@ impl Group {
             Phase::Stable(_) => GroupState::Stable,
             Phase::Dead => GroupState::Dead,
         }
+    }
+
+    /// What kind of group it is, if it ever had members.
+    pub(crate) fn protocol_type(&self) -> Option<&str> {
+        self.protocol_type.as_deref()
     }
 
     /// What is to be done.

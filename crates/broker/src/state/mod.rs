@@ -37,8 +37,9 @@ use self::coordinators::Coordinators;
 pub(crate) use self::coordinators::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, WRITE_TIMEOUT, is_internal};
 pub(crate) use self::partition::Partition;
 pub(crate) use self::timers::{TimerId, Timers};
-pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigKey, ConfigSource, TimestampType, TopicConfig};
+pub(crate) use self::topic_config::{CONFIG_KEYS, ConfigChange, ConfigKey, ConfigSource, TimestampType, TopicConfig};
 pub(crate) use self::topics::{NewTopic, Topic, check_name, unknown_topic};
+use crate::fetch_session::FetchSessions;
 use crate::records::MAX_BATCH_BYTES;
 use crate::settings::{Loss, Settings};
 
@@ -82,6 +83,13 @@ pub(crate) struct Node {
     incarnation: u64,
 }
 
+impl Node {
+    /// Whether the controller believes it to be up.
+    pub(crate) fn is_live(&self) -> bool {
+        self.standing != Standing::Stopped
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Running,
@@ -109,10 +117,13 @@ pub(crate) struct ClusterState {
     next_producer_id: i64,
     /// How many topics have been made; the next one's replicas start at another node.
     created: usize,
+    /// How often Metadata has been answered.
+    turns: usize,
     random: fastrand::Rng,
     timers: Timers<Timer>,
     changed: Changes,
     coordinators: Coordinators,
+    fetch_sessions: BTreeMap<NodeId, FetchSessions>,
     /// For looking into the batches that arrive.
     pub(crate) decompressor: Decompressor,
     /// For the batches that coordinators write.
@@ -139,24 +150,30 @@ impl ClusterState {
             // As in Kafka, where ids are handed out in blocks of a thousand; and not 0, which defaults look like.
             next_producer_id: 1000,
             created: 0,
+            turns: 0,
             random,
             timers: Timers::default(),
             changed: Changes::default(),
             coordinators: Coordinators::default(),
+            fetch_sessions: BTreeMap::new(),
             decompressor: Decompressor::new(MAX_BATCH_BYTES),
             compressor: Compressor::new(Compression::None),
         }
     }
 
+    /// All nodes.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.iter().map(|(id, node)| (*id, node))
+    }
+
     /// The nodes that the controller believes to be up.
     pub(crate) fn live_nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
-        let live = self.nodes.iter().filter(|(_, node)| node.standing != Standing::Stopped);
-        live.map(|(id, node)| (*id, node))
+        self.nodes().filter(|(_, node)| node.is_live())
     }
 
     /// A node that the controller believes to be up.
     pub(crate) fn live_node(&self, node: NodeId) -> Option<&Node> {
-        self.nodes.get(&node).filter(|node| node.standing != Standing::Stopped)
+        self.nodes.get(&node).filter(|node| node.is_live())
     }
 
     /// Whether a node is there and runs, `None` where there is none of that number.
@@ -181,6 +198,12 @@ impl ClusterState {
     pub(crate) fn new_producer_id(&mut self) -> i64 {
         self.next_producer_id += 1;
         self.next_producer_id - 1
+    }
+
+    /// The fetch sessions of a node.
+    pub(crate) fn fetch_sessions(&mut self, node: NodeId) -> &mut FetchSessions {
+        let (slots, seed) = (self.settings.fetch_session_slots, self.settings.seed.wrapping_add(node.0 as u64));
+        self.fetch_sessions.entry(node).or_insert_with(|| FetchSessions::new(slots, seed))
     }
 
     /// A topic by its name.
@@ -273,6 +296,7 @@ impl ClusterState {
             // It registers anew before its absence was noticed: the controller fences its former life (KIP-631).
             self.fence(node, now);
         }
+        self.fetch_sessions(node).clear();
         let Some(starting) = self.nodes.get_mut(&node) else { return };
         starting.standing = Standing::Running;
         starting.incarnation += 1;
@@ -292,6 +316,29 @@ impl ClusterState {
     pub(crate) fn leader_hint(&self, key: PartitionKey) -> Option<(NodeId, i32)> {
         let partition = self.partition(key).filter(|_| self.settings.leader_hints)?;
         Some((partition.leader()?, partition.leader_epoch()))
+    }
+
+    /// Whether clients may ask `node` as the partition's leader.
+    pub(crate) fn serves(&self, node: NodeId, partition: &Partition) -> bool {
+        match partition.leader() {
+            Some(leader) => leader == node || self.settings.leaders_take_turns,
+            None => false,
+        }
+    }
+
+    /// Begins another answer to Metadata.
+    pub(crate) fn next_turn(&mut self) {
+        self.turns += 1;
+    }
+
+    /// Who leads the partition with that index, as clients are told.
+    pub(crate) fn told_leader(&self, index: usize, partition: &Partition) -> Option<NodeId> {
+        let leader = partition.leader()?;
+        if !self.settings.leaders_take_turns {
+            return Some(leader);
+        }
+        let running = self.live_nodes().count().max(1);
+        self.live_nodes().map(|(node, _)| node).nth((self.turns + index) % running)
     }
 
     fn fence(&mut self, node: NodeId, now: Instant) {

@@ -115,6 +115,20 @@ pub(crate) struct TopicConfig {
     pub(crate) min_in_sync_replicas: usize,
     pub(crate) unclean_leader_election: bool,
     pub(crate) compacted: bool,
+    /// Whether old records may be deleted.
+    pub(crate) deletes: bool,
+}
+
+/// A change of one configuration, as of KIP-339.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigChange {
+    Set(String),
+    /// Back to the default.
+    Delete,
+    /// Entries are added to a list.
+    Append(String),
+    /// Entries are taken out of a list.
+    Subtract(String),
 }
 
 impl TopicConfig {
@@ -133,6 +147,7 @@ impl TopicConfig {
             let chosen = set.get(name).or_else(|| defaults.get(name)).map(String::as_str);
             chosen.or_else(|| ConfigKey::named(name).map(|key| key.default)).unwrap_or_default().to_owned()
         };
+        let cleans_up_by = |wanted: &str| value("cleanup.policy").split(',').any(|policy| policy.trim() == wanted);
         let timestamp_type = match value("message.timestamp.type").as_str() {
             "LogAppendTime" => TimestampType::LogAppendTime,
             _ => TimestampType::CreateTime,
@@ -142,9 +157,49 @@ impl TopicConfig {
             timestamp_type,
             min_in_sync_replicas: value("min.insync.replicas").parse().unwrap_or(1),
             unclean_leader_election: value("unclean.leader.election.enable") == "true",
-            compacted: value("cleanup.policy").split(',').any(|policy| policy.trim() == "compact"),
+            compacted: cleans_up_by("compact"),
+            deletes: cleans_up_by("delete"),
             set,
         })
+    }
+
+    /// The configuration after changes to what was set for the topic.
+    pub(crate) fn changed(
+        &self,
+        changes: impl IntoIterator<Item = (String, ConfigChange)>,
+        defaults: &BTreeMap<String, String>,
+    ) -> Result<Self, Refused> {
+        let mut set = self.set.clone();
+        for (name, change) in changes {
+            match change {
+                ConfigChange::Set(value) => drop(set.insert(name, value)),
+                ConfigChange::Delete => drop(set.remove(&name)),
+                ConfigChange::Append(entries) => {
+                    let mut list = self.list(&name, defaults)?;
+                    list.extend(entries_of(&entries).filter(|entry| !list.contains(entry)).collect::<Vec<_>>());
+                    set.insert(name, list.join(","));
+                }
+                ConfigChange::Subtract(entries) => {
+                    let mut list = self.list(&name, defaults)?;
+                    list.retain(|entry| entries_of(&entries).all(|removed| removed != *entry));
+                    set.insert(name, list.join(","));
+                }
+            }
+        }
+        Self::new(set, defaults)
+    }
+
+    /// The entries of a configuration that is a list.
+    fn list(&self, name: &str, defaults: &BTreeMap<String, String>) -> Result<Vec<String>, Refused> {
+        match ConfigKey::named(name) {
+            Some(key) if key.kind == ConfigType::List => Ok(entries_of(self.describe(key, defaults).0).collect()),
+            // What is not known is refused as such when it is set.
+            None => Ok(Vec::new()),
+            Some(_) => {
+                let reason = format!("Can't append to or subtract from {name}, which is no list");
+                Err(Refused { code: ErrorCode::InvalidConfig, reason })
+            }
+        }
     }
 
     /// A configuration's value, and where it comes from.
@@ -157,6 +212,10 @@ impl TopicConfig {
         let of_cluster = || defaults.get(key.name).map(|value| (value.as_str(), ConfigSource::StaticBroker));
         own.or_else(of_cluster).unwrap_or((key.default, ConfigSource::Default))
     }
+}
+
+fn entries_of(list: &str) -> impl Iterator<Item = String> {
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned)
 }
 
 /// Where a configuration's value comes from, numbered as in DescribeConfigs (KIP-226).
@@ -189,5 +248,27 @@ mod tests {
         assert_eq!(config(&[("retention.ms", "soon")]).unwrap_err().code, ErrorCode::InvalidConfig);
         assert_eq!(config(&[("cleanup.policy", "compact,shred")]).unwrap_err().code, ErrorCode::InvalidConfig);
         assert!(config(&[("cleanup.policy", "compact,delete")]).unwrap().compacted);
+    }
+
+    #[test]
+    fn what_was_set_is_changed_one_by_one() {
+        let before = config(&[("retention.ms", "1"), ("cleanup.policy", "delete")]).unwrap();
+        let changed = |name: &str, change: ConfigChange| {
+            let changed = before.changed([(name.to_owned(), change)], &BTreeMap::new())?;
+            let key = ConfigKey::named(name).unwrap();
+            Ok::<_, Refused>(changed.describe(key, &BTreeMap::new()).0.to_owned())
+        };
+        assert_eq!(changed("retention.ms", ConfigChange::Set("5".to_owned())).unwrap(), "5");
+        assert_eq!(changed("retention.ms", ConfigChange::Delete).unwrap(), "604800000");
+        let policy =
+            |change: fn(String) -> ConfigChange, entries: &str| changed("cleanup.policy", change(entries.to_owned()));
+        assert_eq!(policy(ConfigChange::Append, "compact,delete").unwrap(), "delete,compact");
+        assert_eq!(policy(ConfigChange::Subtract, "delete, compact").unwrap(), "");
+        assert_eq!(
+            changed("retention.ms", ConfigChange::Append("5".to_owned())).unwrap_err().code,
+            ErrorCode::InvalidConfig
+        );
+        let unknown = before.changed([("no.such".to_owned(), ConfigChange::Append("x".to_owned()))], &BTreeMap::new());
+        assert_eq!(unknown.unwrap_err().code, ErrorCode::InvalidConfig);
     }
 }

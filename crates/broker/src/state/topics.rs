@@ -91,6 +91,15 @@ impl ClusterState {
         Ok(id)
     }
 
+    /// Gives a topic another configuration, unless it was only to be checked.
+    pub(crate) fn configure_topic(&mut self, id: TopicId, config: TopicConfig, only_validate: bool) {
+        let Some(topic) = self.topics.get_mut(&id).filter(|_| !only_validate) else { return };
+        topic.config = Arc::new(config);
+        // Who may lead, and how many replicas have to be in sync, is among it.
+        topic.keys().for_each(|key| self.changed.insert(key));
+        self.elect_where_needed();
+    }
+
     /// Deletes a topic with all that it holds.
     pub(crate) fn delete_topic(&mut self, id: TopicId) -> Result<(), Refused> {
         let topic = self.topics.remove(&id).ok_or_else(unknown_topic)?;
@@ -130,6 +139,15 @@ impl ClusterState {
         }
         self.elect_where_needed();
         Ok(())
+    }
+
+    /// Deletes the records of a partition before `offset`, and returns the first offset that is left.
+    pub(crate) fn delete_before(&mut self, key: PartitionKey, offset: i64) -> Option<i64> {
+        let partition = self.partition_mut(key)?;
+        partition.log.delete_before(offset.min(partition.high_watermark()));
+        let start = partition.log.start_offset();
+        self.changed.insert(key);
+        Some(start)
     }
 
     /// Makes `node` the leader of a partition.

@@ -39,13 +39,16 @@ pub(crate) struct Member {
     pub(crate) instance_id: Option<String>,
     pub(crate) generation_id: GenerationId,
     pub(crate) protocols: Vec<&'static str>,
+    /// What it says for each of them.
+    pub(crate) subscription: Bytes,
 }
 
 impl Member {
     pub(crate) async fn new(cluster: &EmbeddedCluster) -> Self {
         let connection = connect_to_coordinator(cluster).await;
         let (id, generation_id) = (String::new(), GenerationId::NONE);
-        Self { connection, id, instance_id: None, generation_id, protocols: vec!["range"] }
+        let (protocols, subscription) = (vec!["range"], Bytes::from_static(b"subscription"));
+        Self { connection, id, instance_id: None, generation_id, protocols, subscription }
     }
 
     pub(crate) async fn new_static(cluster: &EmbeddedCluster, instance_id: &str) -> Self {
@@ -53,10 +56,8 @@ impl Member {
     }
 
     pub(crate) fn join_request(&self) -> JoinGroupRequest {
-        let protocol = |name: &&str| JoinGroupRequestProtocol {
-            name: (*name).to_owned(),
-            metadata: Bytes::from_static(b"subscription"),
-        };
+        let protocol =
+            |name: &&str| JoinGroupRequestProtocol { name: (*name).to_owned(), metadata: self.subscription.clone() };
         JoinGroupRequest {
             group_id: GROUP.to_owned(),
             session_timeout_ms: SESSION_TIMEOUT.as_millis() as i32,

@@ -2,8 +2,9 @@
 
 use ottla_broker::EmbeddedCluster;
 use ottla_wire::messages::{
-    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, MemberIdentity, OffsetCommitRequest,
-    OffsetFetchRequest, OffsetFetchRequestTopic, SyncGroupRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, ListedGroup, MemberIdentity, OffsetCommitRequest, OffsetFetchRequest,
+    OffsetFetchRequestTopic, SyncGroupRequest,
 };
 use ottla_wire::{ApiKey, ErrorCode, LeaderEpoch, NodeId, TopicId};
 
@@ -233,6 +234,72 @@ async fn offset_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn describe_groups() {
+    for version in 0..=6 {
+        let (cluster, _, [coordinator, other]) = speaking(ApiKey::DescribeGroups, version).await;
+        let mut member = Member::new_static(&cluster, "instance").await;
+        member.join_alone().await;
+        let ask = async |node, group: &str| {
+            let request = DescribeGroupsRequest { groups: vec![group.into()], ..Default::default() };
+            connect(&cluster, node).await.request(&request).await.unwrap().groups.remove(0)
+        };
+        let known = ask(coordinator, GROUP).await;
+        assert_eq!((known.error_code, &*known.group_state), (ErrorCode::None, "Stable"), "version {version}");
+        assert_eq!(known.authorized_operations, i32::MIN, "version {version}: not asked for");
+        let instance_id = known.members[0].group_instance_id.as_deref();
+        assert_eq!(instance_id, (version >= 4).then_some("instance"), "version {version}");
+        let names = (0..).map(|number| format!("unknown-{number}"));
+        let mut of_coordinator = None;
+        for name in names {
+            if cluster.coordinator(&name).await.unwrap() == coordinator {
+                of_coordinator = Some(name);
+                break;
+            }
+        }
+        let unknown = ask(coordinator, &of_coordinator.unwrap()).await;
+        let code = if version >= 6 { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
+        assert_eq!((unknown.error_code, &*unknown.group_state), (code, "Dead"), "version {version}");
+        assert_eq!(unknown.error_message.is_some(), version >= 6, "version {version}");
+        if version >= 3 {
+            let request = DescribeGroupsRequest { groups: vec![unknown.group_id], include_authorized_operations: true };
+            let unknown = connect(&cluster, coordinator).await.request(&request).await.unwrap().groups.remove(0);
+            assert_eq!(unknown.authorized_operations == i32::MIN, version >= 6, "version {version}");
+        }
+        assert_eq!(ask(other, GROUP).await.error_code, ErrorCode::NotCoordinator, "version {version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn list_groups() {
+    for version in 0..=5 {
+        let (cluster, ..) = speaking(ApiKey::ListGroups, version).await;
+        let mut member = Member::new(&cluster).await;
+        member.join_alone().await;
+        let response = member.connection.request(&ListGroupsRequest::default()).await.unwrap();
+        let state = if version >= 4 { "Stable" } else { "" };
+        let kind = if version >= 5 { "classic" } else { "" };
+        assert_eq!(response.groups, [ListedGroup::new(GROUP, "consumer", state, kind)], "version {version}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delete_groups() {
+    for version in 0..=2 {
+        let (cluster, topic, [coordinator, other]) = speaking(ApiKey::DeleteGroups, version).await;
+        connect(&cluster, coordinator).await.request(&commit(topic, 0, 7)).await.unwrap();
+        let request = DeleteGroupsRequest { groups_names: vec![GROUP.into()] };
+        for (node, code) in [
+            (other, ErrorCode::NotCoordinator),
+            (coordinator, ErrorCode::None),
+            (coordinator, ErrorCode::GroupIdNotFound),
+        ] {
+            let response = connect(&cluster, node).await.request(&request).await.unwrap();
+            assert_eq!(response.results[0].error_code, code, "version {version}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_listed_is_what_these_tests_ask() {
     let cluster = in_memory().start().await.unwrap();
     let connection = connect(&cluster, NodeId(0)).await;
@@ -244,6 +311,10 @@ async fn what_is_listed_is_what_these_tests_ask() {
         (ApiKey::LeaveGroup, 0, 5),
         (ApiKey::OffsetCommit, 2, 10),
         (ApiKey::OffsetFetch, 1, 10),
+        (ApiKey::DescribeGroups, 0, 6),
+        (ApiKey::ListGroups, 0, 5),
+        (ApiKey::DeleteGroups, 0, 2),
+        (ApiKey::OffsetDelete, 0, 0),
     ] {
         assert_eq!(connection.versions().range(api).map(|range| (range.min, range.max)), Some((min, max)), "{api}");
     }

@@ -25,9 +25,9 @@ pub(super) struct SuccessfulSend<'a> {
 /// A message was not written, or nobody knows.
 #[derive(Serialize)]
 pub(super) struct FailedSend<'a> {
+    topic: &'a str,
     key: Option<&'a str>,
     value: &'a str,
-    topic: &'a str,
     /// What Java's producer would have thrown.
     exception: String,
     message: String,
@@ -57,7 +57,7 @@ impl<'a> SuccessfulSend<'a> {
 impl<'a> FailedSend<'a> {
     pub(super) fn new(topic: &'a str, key: Option<&'a str>, value: &'a str, error: &Error) -> Self {
         let exception = format!("class {}", java_exception::class(error));
-        Self { key, value, topic, exception, message: crate::chain(error) }
+        Self { topic, key, value, exception, message: crate::chain(error) }
     }
 }
 

@@ -33,3 +33,51 @@ impl Throttle {
         (self.owed >= SHORTEST_PAUSE).then(|| std::mem::take(&mut self.owed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "any origin will do: the machine reads no clock")]
+
+    use super::*;
+
+    fn throttle(per_second: i32) -> (Throttle, Instant) {
+        let started = Instant::now();
+        (Throttle::new(per_second, started), started)
+    }
+
+    #[test]
+    fn without_a_limit_there_is_no_pause() {
+        let (mut throttle, started) = throttle(-1);
+        assert_eq!(throttle.after(u64::MAX, started + Duration::from_millis(1)), None);
+    }
+
+    #[test]
+    fn who_is_ahead_pauses_and_who_is_behind_does_not() {
+        let (mut throttle, started) = throttle(10);
+        assert_eq!(throttle.after(0, started + Duration::from_millis(50)), None);
+        assert_eq!(throttle.after(1, started + Duration::from_millis(50)), Some(Duration::from_millis(100)));
+        assert_eq!(throttle.after(2, started + Duration::from_millis(200)), None);
+    }
+
+    #[test]
+    fn nothing_is_too_fast_in_the_first_millisecond() {
+        let (mut throttle, started) = throttle(10);
+        assert_eq!(throttle.after(5, started + Duration::from_micros(999)), None);
+    }
+
+    #[test]
+    fn short_pauses_are_put_together() {
+        let (mut throttle, started) = throttle(1000);
+        let at = started + Duration::from_millis(1);
+        assert_eq!(throttle.after(2, at), None);
+        assert_eq!(throttle.after(3, at), Some(Duration::from_millis(2)));
+        assert_eq!(throttle.after(4, at), None);
+    }
+
+    #[test]
+    fn a_limit_of_nothing_stops_for_good() {
+        let (mut throttle, started) = throttle(0);
+        let at = started + Duration::from_millis(5);
+        assert_eq!((throttle.after(0, at), throttle.after(1, at)), (None, Some(Duration::MAX)));
+    }
+}

@@ -1,19 +1,15 @@
-//! The admin messages, which the `kafka-protocol` crate reads and writes behind the [guard](crate::guard).
+//! Admin messages that the `kafka-protocol` crate reads and writes behind the [guard](crate::guard): those of which no client
+//! speaks a version that is not flexible. What is spoken in others, too, is written by hand
+//! ([`messages`](crate::messages)).
 //!
-//! Flexible versions only, which brokers from Kafka 2.8 on speak for all of them. The structures are our own, so that
-//! no type of that crate leaves this one. Reading requests, as a broker does, takes the cargo feature `broker`.
+//! The structures are our own, so that no type of that crate leaves this one. Reading requests, as a broker does, takes
+//! the cargo feature `broker`.
 
 #[cfg(feature = "any-message")]
 pub mod any;
-mod create_partitions;
-mod create_topics;
-mod delete_topics;
-mod describe_configs;
+mod describe_cluster;
 
-pub use create_partitions::*;
-pub use create_topics::*;
-pub use delete_topics::*;
-pub use describe_configs::*;
+pub use describe_cluster::*;
 
 use kafka_protocol::protocol::StrBytes;
 

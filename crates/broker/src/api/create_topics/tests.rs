@@ -3,7 +3,7 @@ use crate::api::AnyRequest;
 use crate::test_cluster::TestCluster;
 
 fn topic(name: String, num_partitions: i32) -> CreatableTopic {
-    CreatableTopic { name, num_partitions, replication_factor: -1, ..Default::default() }
+    CreatableTopic { name: name.into(), num_partitions, replication_factor: -1, ..Default::default() }
 }
 
 fn codes(cluster: &mut TestCluster, topics: Vec<CreatableTopic>) -> Vec<ErrorCode> {
@@ -36,7 +36,7 @@ fn a_topic_named_twice_is_made_neither_time() {
 fn a_replica_list_of_any_length_is_refused_at_once() {
     let mut cluster = TestCluster::new();
     let broker_ids = (0..500_000).map(NodeId).collect();
-    let assignments = vec![CreatableReplicaAssignment { partition_index: 0, broker_ids }];
+    let assignments = Box::new([CreatableReplicaAssignment { partition_index: 0, broker_ids }]);
     let assigned = CreatableTopic { assignments, ..topic("assigned".to_owned(), -1) };
     // Compared one with another they would take minutes.
     assert_eq!(codes(&mut cluster, vec![assigned]), [ErrorCode::InvalidReplicaAssignment]);

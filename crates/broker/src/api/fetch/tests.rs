@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::api::AnyRequest;
+use crate::machine::Answer;
 use crate::settings::{Loss, Settings};
 use crate::test_cluster::{TestCluster, batch, fetch};
 
@@ -181,18 +184,89 @@ fn a_client_whose_records_were_truncated_is_told_where_the_logs_parted() {
     assert_eq!((data.diverging_epoch.epoch, data.diverging_epoch.end_offset), (LeaderEpoch(0), 3));
 }
 
+/// A request of a session that reads nothing else than before.
+fn in_session(session_id: i32, session_epoch: i32) -> FetchRequest {
+    FetchRequest { session_id, session_epoch, topics: Vec::new(), ..fetch(0) }
+}
+
+fn answered(cluster: &mut TestCluster) -> FetchResponse {
+    match cluster.response() {
+        AnyResponse::Fetch(response) => response,
+        other => panic!("no answer to Fetch but {other:?}"),
+    }
+}
+
+/// Begins a session on node 0 that has read up to `offset`.
+fn begin_session(cluster: &mut TestCluster, offset: i64) -> i32 {
+    let request = FetchRequest { session_epoch: 0, max_wait_ms: 0, ..fetch(offset) };
+    cluster.send(0, 12, AnyRequest::Fetch(request));
+    let response = answered(cluster);
+    assert_eq!((response.error_code, response.responses.len()), (ErrorCode::None, 1));
+    response.session_id
+}
+
 #[test]
-fn a_session_that_is_wanted_is_declined_and_one_that_is_named_is_unknown() {
+fn in_a_session_the_partitions_are_named_once_and_answered_when_there_is_news() {
     let mut cluster = with_batches(1);
-    let mut ask = |session_id, session_epoch| {
-        let request = FetchRequest { session_id, session_epoch, ..fetch(0) };
-        match cluster.ask(0, 12, AnyRequest::Fetch(request)) {
-            AnyResponse::Fetch(response) => (response.error_code, response.session_id, response.responses.len()),
-            other => panic!("{other:?}"),
-        }
+    let id = begin_session(&mut cluster, 1);
+    assert_ne!(id, 0);
+    cluster.send(0, 12, AnyRequest::Fetch(in_session(id, 1)));
+    assert!(cluster.answer().is_none(), "it waits for records");
+    cluster.pass(Duration::from_secs(1));
+    let nothing = answered(&mut cluster);
+    assert_eq!((nothing.error_code, nothing.session_id, nothing.responses.len()), (ErrorCode::None, id, 0));
+    cluster.send(0, 12, AnyRequest::Fetch(in_session(id, 2)));
+    assert_eq!(cluster.produce(batch(&[0])), 1);
+    let news = answered(&mut cluster);
+    assert_eq!((news.session_id, news.responses.len()), (id, 1));
+    assert_eq!(records(&news.responses[0].partitions[0]), batch_bytes());
+}
+
+#[test]
+fn a_session_that_is_not_what_the_client_believes_is_answered_with_an_error_of_its_own() {
+    let mut cluster = with_batches(1);
+    let id = begin_session(&mut cluster, 1);
+    let mut ask = |version, session_id, epoch| {
+        cluster.send(0, version, AnyRequest::Fetch(in_session(session_id, epoch)));
+        let response = answered(&mut cluster);
+        (response.error_code, response.session_id, response.responses.len())
     };
-    assert_eq!(ask(0, 0), (ErrorCode::None, 0, 1));
-    assert_eq!(ask(5, 1), (ErrorCode::FetchSessionIdNotFound, 0, 0));
+    assert_eq!(ask(12, id, 7), (ErrorCode::InvalidFetchSessionEpoch, 0, 0));
+    assert_eq!(ask(12, id ^ 1, 1), (ErrorCode::FetchSessionIdNotFound, 0, 0));
+    assert_eq!(ask(13, id, 1), (ErrorCode::FetchSessionTopicIdError, 0, 0));
+}
+
+#[test]
+fn a_request_that_waits_is_overtaken_by_the_next_of_its_session() {
+    let mut cluster = with_batches(1);
+    let id = begin_session(&mut cluster, 1);
+    let first = cluster.send(0, 12, AnyRequest::Fetch(in_session(id, 1)));
+    let second = cluster.send(0, 12, AnyRequest::Fetch(in_session(id, 2)));
+    cluster.pass(Duration::from_secs(1));
+    let mut codes = BTreeMap::new();
+    while let Some((call, Answer::Response(AnyResponse::Fetch(response)))) = cluster.answer() {
+        codes.insert(call, response.error_code);
+    }
+    assert_eq!(codes, BTreeMap::from([(first, ErrorCode::InvalidFetchSessionEpoch), (second, ErrorCode::None)]));
+}
+
+#[test]
+fn a_session_does_not_outlive_its_node() {
+    for dies in [false, true] {
+        let mut cluster = with_batches(1);
+        let (id, now) = (begin_session(&mut cluster, 1), cluster.now);
+        cluster
+            .change(|state| if dies { state.kill(NodeId(0), Loss::Nothing, now) } else { state.stop(NodeId(0), now) });
+        cluster.change(|state| state.start(NodeId(0), now));
+        cluster.send(0, 12, AnyRequest::Fetch(in_session(id, 1)));
+        assert_eq!(answered(&mut cluster).error_code, ErrorCode::FetchSessionIdNotFound);
+    }
+}
+
+#[test]
+fn where_no_session_is_to_be_had_the_client_is_told_to_go_on_without() {
+    let mut cluster = TestCluster::with(Settings { fetch_session_slots: 0, ..Settings::default() }, &[]);
+    assert_eq!(begin_session(&mut cluster, 0), 0);
 }
 
 #[test]

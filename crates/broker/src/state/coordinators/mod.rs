@@ -8,6 +8,7 @@
 //! Invariant: after [`ClusterState::settle`] there is a shard for exactly those partitions of the topic whose leader
 //! runs, and it is of that leader's epoch.
 
+mod deletions;
 mod moves;
 mod writes;
 
@@ -126,6 +127,15 @@ impl ClusterState {
     pub(crate) fn group(&self, key: PartitionKey, group: &str) -> Option<&Group> {
         let shard = self.coordinators.shards.get(&key)?;
         shard.groups.get(group).map(|coordinated| &coordinated.group)
+    }
+
+    /// The groups that `node` coordinates, if it has read all its logs.
+    pub(crate) fn groups_of(&self, node: NodeId, now: Instant) -> Result<impl Iterator<Item = &Group>, ErrorCode> {
+        let shards = || self.coordinators.shards.values().filter(move |shard| shard.leader == node);
+        if shards().any(|shard| now < shard.serves_from) {
+            return Err(ErrorCode::CoordinatorLoadInProgress);
+        }
+        Ok(shards().flat_map(|shard| shard.groups.values()).map(|coordinated| &coordinated.group))
     }
 
     /// The offsets that a group has committed, as far as they are safe. Those for topics that have been deleted since

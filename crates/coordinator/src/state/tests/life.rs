@@ -86,11 +86,11 @@ fn heartbeats_go_on_while_a_rebalance_is_pending_and_end_with_join_group() {
 }
 
 #[test]
-fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looked_for_again() {
+fn without_a_heartbeat_answered_for_two_thirds_of_the_session_timeout_the_coordinator_is_looked_for_again() {
     let mut harness = Harness::stable(config());
     harness.pass(INTERVAL);
     assert!(harness.is_sent("Heartbeat"));
-    for _ in 0..41 {
+    for _ in 0..26 {
         harness.pass(LATE);
         harness.found(); // it is silent, and the only one that the cluster knows
     }
@@ -446,6 +446,59 @@ fn a_leave_that_is_not_answered_ends_with_its_time() {
     // An answer that comes later is nobody's.
     harness.answer_leave(ErrorCode::None);
     assert!(harness.state.leaves.take_results().is_empty());
+}
+
+#[test]
+fn a_leave_follows_the_coordinator_that_moves() {
+    let mut harness = Harness::stable(config());
+    harness.leave(Duration::from_secs(10));
+    let asks = harness.asks;
+    harness.answer_leave(ErrorCode::NotCoordinator);
+    assert_eq!((harness.asks, harness.disconnects), (asks + 1, 1), "it is looked for at once");
+    harness.found();
+    harness.pass(Duration::from_secs(1));
+    let (to, _) = harness.sent.front().expect("it is asked in its turn");
+    assert_eq!(Some(*to), harness.state.coordinator.known());
+    harness.answer_leave(ErrorCode::None);
+    assert!(matches!(harness.state.leaves.take_results()[..], [(1, Ok(()))]));
+    assert_eq!(harness.state.next_deadline(), None, "nothing is left to do");
+}
+
+#[test]
+fn a_leave_is_tried_again_with_back_off_until_its_time_is_over() {
+    let mut harness = Harness::stable(config());
+    let end = harness.now + Duration::from_secs(10);
+    harness.leave(Duration::from_secs(10));
+    let mut last = Duration::ZERO;
+    for _ in 0..3 {
+        harness.answer_leave(ErrorCode::CoordinatorLoadInProgress);
+        let wait = harness.state.next_deadline().unwrap() - harness.now;
+        assert!(wait > last && !harness.is_sent("LeaveGroup"), "a longer wait than before");
+        last = wait;
+        harness.pass(wait);
+        assert!(harness.is_sent("LeaveGroup"));
+    }
+    harness.fail("LeaveGroup", no_answer());
+    harness.pass(end - harness.now);
+    let results = harness.state.leaves.take_results();
+    let [(1, Err(Error::TimedOut { source: Some(source), .. }))] = &results[..] else { panic!("{results:?}") };
+    assert!(matches!(**source, Error::NoAnswer { .. }), "the last attempt's: {source}");
+    assert_eq!(harness.state.next_deadline(), None);
+}
+
+#[test]
+fn a_leave_that_is_cut_off_with_the_coordinator_goes_to_the_next() {
+    let mut harness = Harness::stable(config());
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    harness.leave(Duration::from_secs(10));
+    harness.pass(Duration::from_secs(5));
+    assert!(harness.is_sent("OffsetCommit") && harness.is_sent("LeaveGroup"));
+    super::answer_commit(&mut harness, ErrorCode::NotCoordinator);
+    assert_eq!((harness.disconnects, harness.is_sent("LeaveGroup")), (1, false));
+    harness.found();
+    harness.pass(Duration::from_secs(1));
+    harness.answer_leave(ErrorCode::UnknownMemberId);
+    assert!(matches!(harness.state.leaves.take_results()[..], [(1, Ok(()))]), "it had been taken in before");
 }
 
 #[test]
