@@ -7,12 +7,10 @@ use crate::settings::Kind;
 pub(crate) fn is_without_effect(kind: Kind, name: &str, value: &str) -> bool {
     match name {
         // The programs here write and read text, as Java's do whatever these say.
-        // Nor are there transactions, since `transactional.id` is refused.
-        "key.serializer" | "value.serializer" | "transaction.timeout.ms" => kind == Kind::Producer,
-        // Nor are there subscriptions by pattern, or assignors on the broker in the classic protocol.
-        "key.deserializer" | "value.deserializer" | "exclude.internal.topics" | "group.remote.assignor" => {
-            kind == Kind::Consumer
-        }
+        "key.serializer" | "value.serializer" | "key.deserializer" | "value.deserializer" => true,
+        // There are no transactions (`transactional.id` is refused), no subscriptions by pattern, and no assignors on the
+        // broker in the classic protocol.
+        "transaction.timeout.ms" | "exclude.internal.topics" | "group.remote.assignor" => true,
         "auto.include.jmx.reporter"
         | "metric.reporters"
         | "metrics.num.samples"
@@ -21,8 +19,10 @@ pub(crate) fn is_without_effect(kind: Kind, name: &str, value: &str) -> bool {
         "config.providers" | "interceptor.classes" | "security.providers" => value.is_empty(),
         "client.dns.lookup" => value == "use_all_dns_ips",
         "enable.metrics.push" => value.eq_ignore_ascii_case("false"),
-        "partitioner.adaptive.partitioning.enable" => kind == Kind::Producer && value.eq_ignore_ascii_case("false"),
-        "partitioner.availability.timeout.ms" => kind == Kind::Producer && value == "0",
+        "max.poll.records" => kind == Kind::Producer,
+        "partitioner.class" => kind == Kind::Consumer || value.is_empty(),
+        "partitioner.adaptive.partitioning.enable" => kind == Kind::Consumer || value.eq_ignore_ascii_case("false"),
+        "partitioner.availability.timeout.ms" => kind == Kind::Consumer || value == "0",
         // The system's own sizes.
         "receive.buffer.bytes" | "send.buffer.bytes" => value == "-1",
         "security.protocol" => value.eq_ignore_ascii_case("PLAINTEXT"),
