@@ -56,6 +56,7 @@ public final class Peer {
             case "create_topic": return createTopic(request);
             case "describe": return describe(request);
             case "move_leader": return moveLeader(request);
+            case "members": return members(request);
             default: throw new IllegalArgumentException("unknown op " + request.get("op"));
         }
     }
@@ -180,6 +181,24 @@ public final class Peer {
                     Thread.sleep(100);
                 }
             }
+        }
+    }
+
+    /** The members of a group as its coordinator knows them. While they rebalance, it names no partitions. */
+    static JsonNode members(JsonNode request) throws Exception {
+        String group = request.get("group").asText();
+        try (Admin admin = Admin.create(settings(request))) {
+            ConsumerGroupDescription description =
+                    admin.describeConsumerGroups(List.of(group)).all().get(1, TimeUnit.MINUTES).get(group);
+            ArrayNode answers = json.createArrayNode();
+            for (MemberDescription member : description.members()) {
+                ObjectNode answer = answers.addObject().put("member_id", member.consumerId()).put("client_id", member.clientId());
+                ArrayNode partitions = answer.putArray("partitions");
+                for (TopicPartition partition : member.assignment().topicPartitions()) {
+                    partitions.addObject().put("topic", partition.topic()).put("partition", partition.partition());
+                }
+            }
+            return answers;
         }
     }
 

@@ -4,7 +4,9 @@
 //! what Ottla's users build.
 
 use std::env;
-use std::path::{Path, PathBuf};
+
+use crate::kafka::package_folder;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Whether missing clients are a failure rather than a reason to skip: `OTTLA_REQUIRE_CLIENTS=1`, as CI sets it.
@@ -54,6 +56,6 @@ impl OtherClients {
     }
 }
 
-fn sources() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/clients"))
+fn sources() -> PathBuf {
+    package_folder().join("clients")
 }

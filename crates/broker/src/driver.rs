@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ottla_connection::clock::sleep_until;
 use ottla_connection::{Address, watch};
 use ottla_wire::NodeId;
 use tokio::sync::{mpsc, oneshot};
@@ -129,17 +130,11 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         loop {
             self.pass_answers();
-            let deadline = self.machine.next_deadline().map(Instant::from_std);
-            let timeout = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let deadline = self.machine.next_deadline();
             tokio::select! {
                 // What was due comes before what is ordered now; what a test orders holds for every request after it.
                 biased;
-                () = timeout => {
+                () = sleep_until(deadline) => {
                     self.machine.handle_timeout(self.clock.now());
                 }
                 command = self.commands.recv() => {

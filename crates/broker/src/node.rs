@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::api::{AnyRequest, Context, read_request};
-use crate::fault::{Effect, Faults, Hit};
+use crate::fault::{Effect, Faults, Hit, Hits};
 use crate::frames::Frames;
 use crate::machine::{Answer, CallId};
 use crate::network::Listener;
@@ -83,8 +83,8 @@ impl Service {
                 frame = frames.next(self.settings.max_frame_bytes) => frame?,
             };
             let Some(frame) = frame else { return Ok(()) };
-            let incoming = read_request(frame, &self.settings).map_err(io::Error::other)?;
-            let fault = self.faults.next(self.node, incoming.api);
+            let incoming = read_request(frame, self.node, &self.settings).map_err(io::Error::other)?;
+            let Hits { fault, alterations } = self.faults.next(self.node, incoming.api, incoming.version);
             let before = fault.as_ref().filter(|hit| !hit.after_handling);
             if !let_pass(&mut frames, before).await? {
                 return Ok(());
@@ -92,7 +92,10 @@ impl Service {
             let refusal = fault.as_ref().and_then(Hit::refusal);
             let context =
                 Context { node: self.node, version: incoming.version, client_id: incoming.client_id, refusal };
-            let Some(answer) = self.ask(&mut frames, context, incoming.request).await else { return Ok(()) };
+            let Some(mut answer) = self.ask(&mut frames, context, incoming.request).await else { return Ok(()) };
+            for altered in &alterations {
+                altered.apply(&mut answer);
+            }
             let after = fault.as_ref().filter(|hit| hit.after_handling);
             if !let_pass(&mut frames, after).await? {
                 return Ok(());
@@ -125,10 +128,10 @@ impl Service {
 
 /// Applies what a fault does to a connection. False: the connection ends here.
 async fn let_pass(frames: &mut Frames, hit: Option<&Hit>) -> io::Result<bool> {
-    match hit.map(|hit| hit.effect) {
-        None | Some(Effect::Error(_)) => Ok(true),
+    match hit.map(|hit| &hit.effect) {
+        None | Some(Effect::Error(_) | Effect::Alter(_)) => Ok(true),
         Some(Effect::Delay(delay)) => {
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep(*delay).await;
             Ok(true)
         }
         Some(Effect::CloseConnection) => Ok(false),

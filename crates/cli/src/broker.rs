@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ottla_broker::{EmbeddedCluster, Transport};
 
+use crate::ending::Ending;
+
 /// Runs a Kafka cluster in memory, on 127.0.0.1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -102,45 +104,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
 fn any_seed() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     since_1970.map_or(0, |since| since.as_nanos() as u64) ^ u64::from(std::process::id()) << 32
-}
-
-/// The signals that end the process.
-struct Ending {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Ending {
-    #[cfg(unix)]
-    fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    #[cfg(unix)]
-    async fn told(&mut self) {
-        tokio::select! {
-            biased; // either ends it, in whatever order they came
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    #[allow(clippy::unnecessary_wraps, reason = "the signature is Unix's")]
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn told(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Without a handler, the system ends the process by itself.
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 #[cfg(test)]

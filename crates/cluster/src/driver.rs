@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ottla_connection::clock::{now, sleep_until};
 use ottla_connection::{ConnectionConfig, Connector, watch};
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 use ottla_wire::{ErrorCode, NodeId};
@@ -16,8 +17,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bootstrap::ask_bootstrap_servers;
+use crate::first_answer::{Way, first_answer};
 use crate::metadata::merge::{Merged, forget_topics, merge};
-use crate::pool::{Pool, now};
+use crate::pool::Pool;
 use crate::refresh::{Ask, Refresh};
 use crate::{Backoff, ClusterConfig, ConnectionRole, Error, Metadata, MetadataRecoveryStrategy, Topics};
 
@@ -78,8 +80,9 @@ impl Driver {
         runtime: Handle,
         commands: mpsc::UnboundedReceiver<Command>,
         backoff: Backoff,
+        pace: Backoff,
     ) -> Self {
-        let refresh = Refresh::new(&shared.config, backoff);
+        let refresh = Refresh::new(&shared.config, backoff, pace);
         Self {
             shared,
             runtime,
@@ -113,6 +116,7 @@ impl Driver {
 
     fn handle_command(&mut self, command: Command) {
         match command {
+            Command::Refresh { topics: Topics::None, reply: None } => self.refresh.demand_nodes(now()),
             Command::Refresh { topics, reply } => {
                 self.refresh.demand(now(), &topics);
                 self.waiting.retain(|(_, reply)| !reply.is_closed());
@@ -206,7 +210,7 @@ impl Driver {
         self.shared.metadata.send_if_modified(|metadata| {
             let Some(merged) = merge(metadata, response, ask.topics == Topics::All) else { return false };
             let Merged { metadata: merged, unsettled, is_another_cluster } = merged;
-            let is_changed = **metadata != merged;
+            let is_changed = merged.says_more_than(metadata);
             *metadata = Arc::new(merged);
             outcome = Some((Arc::clone(metadata), is_changed, unsettled, is_another_cluster));
             true
@@ -250,12 +254,11 @@ async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask, last: Option<No
         }
         // Stable: among the others the order stays.
         nodes.sort_by_key(|node| Some(*node) == last);
-        for node in nodes {
-            match ask_node(&shared, &runtime, node, &request).await {
-                Ok(response) => return Ok(Answer { node: Some(node), response }),
-                Err(error) if ends_attempt(&error) => return Err(error),
-                Err(error) => failure = Some(error),
-            }
+        let ask = |node, way| ask_node(&shared, &runtime, node, way, &request);
+        match first_answer(nodes, Way::Kept, ask, |node| shared.pool.handle_unanswered(node), ends_attempt).await {
+            Ok(answer) => return Ok(answer),
+            Err(Some(error)) if ends_attempt(&error) => return Err(error),
+            Err(error) => failure = error,
         }
     }
     if !may_bootstrap {
@@ -278,13 +281,21 @@ async fn ask_node(
     shared: &Shared,
     runtime: &Handle,
     node: NodeId,
+    way: Way,
     request: &MetadataRequest,
-) -> Result<MetadataResponse, Error> {
-    let connection = shared.pool.connection(runtime, &shared.metadata, node, ConnectionRole::General).await?;
-    connection.request(request).await.map_err(|source| {
-        shared.pool.handle_unanswered(node);
-        Error::Connection { attempted: "asking for metadata", node, source }
-    })
+) -> Result<Answer, Error> {
+    let Shared { pool, metadata, .. } = shared;
+    let connection = pool.connection(runtime, metadata, (node, ConnectionRole::General), way).await?;
+    match connection.request(request).await {
+        Ok(response) => {
+            shared.pool.handle_answered(node);
+            Ok(Answer { node: Some(node), response })
+        }
+        Err(source) => {
+            shared.pool.handle_unanswered(node);
+            Err(Error::Connection { attempted: "asking for metadata", node, source })
+        }
+    }
 }
 
 fn request_for(topics: &Topics, allow_auto_create_topics: bool) -> MetadataRequest {
@@ -302,13 +313,6 @@ async fn finished(under_way: &mut Option<(Ask, Attempt)>) -> (Ask, Result<Answer
     let outcome = attempt.as_mut().await;
     match under_way.take() {
         Some((ask, _)) => (ask, outcome),
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -1,8 +1,9 @@
 //! Which nodes could not be connected to, when to try again, and which node to take where any will do. Without I/O.
 //!
 //! A failed connect holds off the next one to the same node, longer each time (`reconnect.backoff.ms`); a successful
-//! one forgets that. Among nodes that will all do, those that are connected come first, the least loaded of them
-//! foremost; then those that have not failed, in random order; those that wait to be tried again come last.
+//! one forgets that, as does an answer. Among nodes that will all do, those that are connected come first, of them those that answered
+//! last time, the least loaded foremost; then those that have not failed, in random order; those that wait to be tried
+//! again come last.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -39,8 +40,8 @@ impl Reachability {
         Self { backoff, random, failed: BTreeMap::new() }
     }
 
-    /// The node was connected to.
-    pub(crate) fn handle_connected(&mut self, node: NodeId) {
+    /// The node was connected to, or has answered.
+    pub(crate) fn handle_reached(&mut self, node: NodeId) {
         self.failed.remove(&node);
     }
 
@@ -126,7 +127,7 @@ mod tests {
         let before = now + delays[7].saturating_sub(Duration::from_millis(1));
         assert_eq!(nodes.connect_at(before, FIRST), Some(last));
         assert_eq!(nodes.connect_at(last, FIRST), None);
-        nodes.handle_connected(FIRST);
+        nodes.handle_reached(FIRST);
         assert_eq!(nodes.connect_at(now, FIRST), None);
     }
 

@@ -9,6 +9,32 @@ use ottla_fetcher::{AutoOffsetReset, IsolationLevel};
 use crate::{ConsumerBuilder, Error};
 
 impl ConsumerBuilder {
+    /// The names that [`properties`](Self::properties) knows: Kafka's, and Ottla's own.
+    pub const PROPERTIES: &'static [&'static str] = &[
+        "auto.commit.interval.ms",
+        "auto.offset.reset",
+        "check.crcs",
+        "client.rack",
+        "default.api.timeout.ms",
+        "enable.auto.commit",
+        "fetch.buffer.max.bytes",
+        "fetch.max.bytes",
+        "fetch.max.wait.ms",
+        "fetch.min.bytes",
+        "group.id",
+        "group.instance.id",
+        "group.protocol",
+        "heartbeat.interval.ms",
+        "isolation.level",
+        "max.decompressed.batch.bytes",
+        "max.partition.fetch.bytes",
+        "max.poll.bytes",
+        "max.poll.interval.ms",
+        "partition.assignment.strategy",
+        "partition.drain.timeout.ms",
+        "session.timeout.ms",
+    ];
+
     /// Sets what Kafka's textual names say, such as `("fetch.min.bytes", "1")`.
     ///
     /// # Errors
@@ -98,11 +124,8 @@ fn milliseconds(setting: &'static str, value: &str) -> Result<Duration, Error> {
 }
 
 fn boolean(setting: &'static str, value: &str) -> Result<bool, Error> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => unreadable(setting, value, "true or false"),
-    }
+    // As Kafka has it, in whatever case.
+    value.trim().to_ascii_lowercase().parse().or_else(|_| unreadable(setting, value, "true or false"))
 }
 
 fn unreadable<T>(setting: &'static str, value: &str, expected: &'static str) -> Result<T, Error> {
@@ -128,7 +151,7 @@ mod tests {
             ("fetch.max.bytes", "1000000"),
             ("fetch.max.wait.ms", "20"),
             ("max.partition.fetch.bytes", "9"),
-            ("check.crcs", "false"),
+            ("check.crcs", "False"),
             ("fetch.buffer.max.bytes", "1048576"),
             ("max.decompressed.batch.bytes", "5"),
             ("max.poll.bytes", "6"),
@@ -145,6 +168,9 @@ mod tests {
             ("partition.drain.timeout.ms", "9000"),
             ("group.protocol", "classic"),
         ];
+        let mut names = properties.map(|(name, _)| name);
+        names.sort_unstable();
+        assert_eq!(names, ConsumerBuilder::PROPERTIES);
         let builder = builder().properties(properties).unwrap();
         let fetcher = &builder.fetcher;
         assert_eq!(fetcher.auto_offset_reset, AutoOffsetReset::None);

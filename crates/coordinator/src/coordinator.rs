@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
+use ottla_cluster::clock::now;
 use ottla_wire::TopicPartition;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::assignor::RebalanceProtocol;
-use crate::driver::now;
 use crate::shared::{LONGEST_TIMEOUT, Shared, Tasks};
 use crate::state::State;
 use crate::{Commit, Error, EventOrStanding, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};
@@ -56,7 +56,7 @@ impl Coordinator {
     /// # Errors
     ///
     /// [`Error::TimedOut`] where commits or the leave did not come about in time; what else kept the coordinator from
-    /// saying that the member has left, such as [`Error::Refused`] or [`Error::NoAnswer`]. It is closed all the same,
+    /// saying that the member has left, such as an [`Error::Refused`] that does not go away. It is closed all the same,
     /// and the group goes on without it when its session is over. What a commit failed with, its own future tells.
     /// [`Error::TaskEnded`] where there was no task any more to do it.
     ///
@@ -68,17 +68,14 @@ impl Coordinator {
         let timeout = timeout.min(LONGEST_TIMEOUT);
         let deadline = Instant::now() + timeout;
         let mut left = Ok(());
-        let orderly = async {
-            if let Some(reason) = leave {
-                // Heartbeats go on meanwhile, so they are waited for here.
-                let _: Result<_, _> = tokio::time::timeout(timeout / 2, self.handle.commits_done()).await;
-                let remaining = deadline.saturating_duration_since(Instant::now());
-                left = self.handle.leave_with(reason, remaining, Duration::ZERO).await;
-            }
-            // A static member's may still be taken.
-            self.handle.commits_done().await;
-        };
-        let in_time = tokio::time::timeout_at(deadline, orderly).await;
+        if let Some(reason) = leave {
+            // Heartbeats go on meanwhile, so they are waited for here.
+            let _: Result<_, _> = tokio::time::timeout(timeout / 2, self.handle.commits_done()).await;
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            left = self.handle.leave_with(reason, remaining, Duration::ZERO).await;
+        }
+        // A static member's may still be taken.
+        let in_time = tokio::time::timeout_at(deadline, self.handle.commits_done()).await;
         let tasks = std::mem::replace(&mut *shared.tasks(), Tasks::Closed);
         let has_failed = match tasks {
             Tasks::Running(alive, ended) => {
@@ -212,10 +209,8 @@ impl CoordinatorHandle {
         let answer = self.shared.leave(reason, timeout, for_commits);
         self.shared.changed.notify_waiters();
         let Some(answer) = answer? else { return Ok(()) };
-        let group = Arc::clone(&self.shared.group);
-        let timed_out = Error::TimedOut { attempted: "LeaveGroup", group, timeout, source: None };
-        let answer = tokio::time::timeout(timeout, answer).await.map_err(|_| timed_out)?;
-        answer.unwrap_or(Err(Error::Closed))
+        // It comes by the timeout, or when the task ends that would give it.
+        answer.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Commits offsets: as the member of the generation that is current at the time of this call, or, where nothing is

@@ -68,6 +68,16 @@ impl Outgoing {
 }
 
 impl Incoming {
+    /// Whether it was asked by a request [that may be held back](Outgoing::is_parked).
+    pub(crate) fn is_parked(&self) -> bool {
+        match self {
+            Self::JoinGroup { .. } | Self::SyncGroup { .. } => true,
+            Self::Heartbeat { .. } | Self::LeaveGroup { .. } | Self::OffsetCommit { .. } | Self::OffsetFetch { .. } => {
+                false
+            }
+        }
+    }
+
     /// Why there is no answer, where there is none.
     pub(crate) fn error(&self) -> Option<&Error> {
         match self {

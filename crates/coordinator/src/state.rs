@@ -1,7 +1,7 @@
 //! All that one coordinator client knows, and what is to be done next. Does no I/O and reads no clock.
 //!
-//! It holds the membership, the commits, the lookups and the leaves together with the one thing that they share: which
-//! broker coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
+//! It holds the membership, the topics that its leader looks for, the commits, the lookups and the leaves together with the
+//! one thing that they share: which broker coordinates the group. One [`State`] stands behind a lock that is never held over an await. The application's calls
 //! change it directly; the [driver](crate::driver) asks it what to do, and hands it what came back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ use crate::find::{CoordinatorCache, Found};
 use crate::leaving::Leaves;
 use crate::offsets::{CommitId, CommitQueue, Lookups, NextCommit, Stamp};
 use crate::request::{Incoming, Outgoing};
+use crate::silence::Silence;
 use crate::unknown_topics::UnknownTopics;
 use crate::{Error, GroupConfig, OffsetAndMetadata};
 
@@ -30,6 +31,7 @@ pub(crate) struct State {
     group_id: Arc<str>,
     group_instance_id: Option<Arc<str>>,
     coordinator: CoordinatorCache,
+    silence: Silence,
     unknown_topics: UnknownTopics,
     /// Topics about which the cluster is to be asked.
     stale_topics: BTreeSet<Arc<str>>,
@@ -71,6 +73,7 @@ impl State {
         config: GroupConfig,
         timeouts: Timeouts,
         mut backoff: impl FnMut() -> Backoff,
+        pace: Backoff,
         now: Instant,
     ) -> Self {
         let group_id: Arc<str> = config.group_id.as_str().into();
@@ -78,12 +81,13 @@ impl State {
             group_instance_id: config.group_instance_id.as_deref().map(Into::into),
             commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
             lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
-            leaves: Leaves::new(Arc::clone(&group_id)),
-            coordinator: CoordinatorCache::new(backoff()),
+            coordinator: CoordinatorCache::new(pace),
+            silence: Silence::new(config.heartbeat_interval, now),
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
-            group_id,
             stale_topics: BTreeSet::new(),
             unknown_topics: UnknownTopics::new(backoff()),
+            leaves: Leaves::new(Arc::clone(&group_id), backoff()),
+            group_id,
             is_to_disconnect: false,
             timeouts,
         }
@@ -148,14 +152,23 @@ impl State {
     pub(crate) fn handle_coordinator(&mut self, now: Instant, found: Result<NodeId, Error>) {
         match found {
             Ok(node) => {
+                let before = self.coordinator.known().map(|known| known.node);
+                if self.coordinator.handle_found(now, node).is_none() {
+                    return; // as it was
+                }
                 tracing::debug!(group = %self.group_id, %node, "found the coordinator");
-                self.coordinator.handle_found(node);
+                if before.is_some() {
+                    self.lose_coordinator(now);
+                }
                 self.group.handle_coordinator_found(now, node);
+                if let Some(failed) = before.or(self.coordinator.failed()) {
+                    self.spare_another_than(failed, now);
+                }
             }
             Err(error) => {
                 tracing::debug!(group = %self.group_id, error = &error as &dyn std::error::Error, "no coordinator");
                 self.coordinator.handle_not_found(now);
-                if !error.is_retriable() {
+                if self.coordinator.known().is_none() && !error.is_retriable() {
                     self.commits.fail_all(&error);
                     self.lookups.fail_all(&error);
                     self.leaves.fail_unsent(&error);
@@ -179,6 +192,8 @@ impl State {
 
     /// Takes in what has become of a request to a coordinator.
     pub(crate) fn handle(&mut self, now: Instant, from: Found, incoming: Incoming) {
+        self.silence.handle_ended(now, from, incoming.is_parked(), incoming.error().is_none());
+        let has_failed = incoming.error().is_some();
         match incoming.error() {
             None => self.coordinator.handle_answered(),
             Some(error) if error.says_unreachable() => {
@@ -193,7 +208,10 @@ impl State {
             Incoming::JoinGroup { attempt, answer } => self.group.handle_join_group(now, attempt, answer),
             Incoming::SyncGroup { attempt, answer } => self.group.handle_sync_group(now, attempt, answer),
             Incoming::Heartbeat { number, answer } => self.group.handle_heartbeat(now, number, answer),
-            Incoming::LeaveGroup { number, answer } => self.leaves.handle_answer(number, from.node, answer),
+            Incoming::LeaveGroup { number, answer } => {
+                let is_doubted = self.leaves.handle_answer(now, number, from.node, answer);
+                self.doubt_coordinator(now, from, is_doubted);
+            }
             Incoming::OffsetCommit { number, answer } => self.handle_committed(now, from, number, answer),
             Incoming::OffsetFetch { asked, answer } => {
                 let consequences = self.lookups.handle_answer(now, &asked, from.node, answer);
@@ -203,6 +221,18 @@ impl State {
         }
         let is_doubted = self.group.take_coordinator_doubt();
         self.doubt_coordinator(now, from, is_doubted);
+        if has_failed {
+            self.spare_another_than(from.node, now);
+        }
+    }
+
+    /// Back-offs spare the node that failed, not the one that coordinates instead of it.
+    fn spare_another_than(&mut self, failed: NodeId, now: Instant) {
+        if self.coordinator.known().is_some_and(|known| known.node != failed) {
+            self.group.end_back_off(now);
+            self.commits.end_back_off();
+            self.lookups.end_back_off();
+        }
     }
 
     fn handle_committed(
@@ -261,8 +291,13 @@ impl State {
         if std::mem::take(&mut self.is_to_disconnect) {
             actions.insert(0, Action::Disconnect);
         }
-        if self.wants_coordinator() && self.coordinator.next_ask(now) {
-            actions.push(Action::FindCoordinator);
+        self.watch_for_silence(now, &actions);
+        if self.wants_coordinator() {
+            let is_silent = self.silence.take_due(now);
+            let is_check_due = self.coordinator.next_check(now, is_silent);
+            if is_check_due || self.coordinator.next_ask(now) {
+                actions.push(Action::FindCoordinator);
+            }
         }
         let unknown = self.group.unknown_topics();
         if self.unknown_topics.take_due(now, !unknown.is_empty()) {
@@ -273,6 +308,20 @@ impl State {
             actions.push(Action::Refresh(stale_topics.into_iter().collect()));
         }
         actions
+    }
+
+    fn watch_for_silence(&mut self, now: Instant, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Send { to, request, .. } => self.silence.handle_sent(now, *to, request.is_parked()),
+                Action::Join { to, .. } => self.silence.handle_sent(now, *to, true),
+                Action::FindCoordinator
+                | Action::Assign { .. }
+                | Action::AbandonJoin
+                | Action::Disconnect
+                | Action::Refresh(_) => {}
+            }
+        }
     }
 
     fn next_of_group(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -348,7 +397,8 @@ impl State {
     /// When [`next_actions`](Self::next_actions) has something to do that it has not now.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let is_sendable = self.coordinator.known().is_some();
-        let coordinator = self.coordinator.next_deadline().filter(|_| self.wants_coordinator());
+        let coordinator = [self.coordinator.next_deadline(), self.silence.next_deadline()].into_iter().flatten().min();
+        let coordinator = coordinator.filter(|_| self.wants_coordinator());
         let leaves = self.leaves.next_deadline(is_sendable);
         let group = self.group.next_deadline();
         let (commits, lookups) = (self.commits.next_deadline(is_sendable), self.lookups.next_deadline(is_sendable));

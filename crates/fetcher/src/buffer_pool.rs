@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -155,6 +156,36 @@ impl ResponseBuffers for BufferPool {
             };
             Box::new(buffer) as Box<dyn ResponseBuffer>
         })
+    }
+}
+
+/// The pool as one lane asks it for memory: it shows whether an answer has begun to come.
+#[derive(Debug)]
+pub(crate) struct LaneBuffers {
+    pool: BufferPool,
+    is_answer_coming: AtomicBool,
+}
+
+impl LaneBuffers {
+    pub(crate) fn new(pool: BufferPool) -> Self {
+        Self { pool, is_answer_coming: AtomicBool::new(false) }
+    }
+
+    /// A request is about to be sent.
+    pub(crate) fn expect_answer(&self) {
+        self.is_answer_coming.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether memory has been asked for since, for an answer that is large.
+    pub(crate) fn is_answer_coming(&self) -> bool {
+        self.is_answer_coming.load(Ordering::Relaxed)
+    }
+}
+
+impl ResponseBuffers for LaneBuffers {
+    fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
+        self.is_answer_coming.store(true, Ordering::Relaxed);
+        self.pool.acquire(length)
     }
 }
 

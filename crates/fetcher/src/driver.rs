@@ -14,19 +14,19 @@
 //! The supervisor owns all tasks, and ends with the fetcher.
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_cluster::{Connection, Destination, Topics};
+use ottla_cluster::clock::{now, sleep_until};
+use ottla_cluster::{Connection, Destination, Supervision, Topics, Woken};
 use ottla_connection::{RawResponse, ResponseBuffers};
 use ottla_wire::NodeId;
 use ottla_wire::messages::ListOffsetsResponse;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::answer;
+use crate::buffer_pool::LaneBuffers;
 use crate::fetcher::Shared;
 use crate::lookup::StartLookup;
 use crate::plan::{Fetch, Lane, NextFetch};
@@ -38,63 +38,53 @@ enum Ended {
 }
 
 /// Runs until the fetcher is dropped or closed.
-pub(crate) async fn supervise(shared: Arc<Shared>, mut ended: oneshot::Receiver<()>) {
-    let mut tasks: JoinSet<Ended> = JoinSet::new();
+pub(crate) async fn supervise(shared: Arc<Shared>, closed: oneshot::Receiver<()>) {
+    let mut tasks: Supervision<Ended> = Supervision::new(&shared.cluster, closed);
     let mut lanes: BTreeSet<(NodeId, bool)> = BTreeSet::new();
-    let mut metadata = shared.cluster.metadata_changes();
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let work = Work::next(&shared, now());
-        if !work.stale_topics.is_empty() {
-            shared.cluster.request_refresh(Topics::Named(work.stale_topics));
-        }
-        for start in work.lookups {
-            let cluster = shared.cluster.clone();
-            tasks.spawn(async move {
-                let answer = cluster.request(Destination::Node(start.lookup.node), &start.lookup.request).await;
-                Ended::Lookup(start, answer)
-            });
-        }
-        for node in work.nodes {
-            for lane in [Lane::Main, Lane::Aside] {
-                if lanes.insert((node, lane == Lane::Main)) {
-                    tasks.spawn(run_lane(Arc::clone(&shared), node, lane));
-                }
-            }
-        }
-        tokio::select! {
-            biased; // the end first; then what makes the others obsolete
-            _ = &mut ended => return,
-            change = metadata.changed() => {
-                if change.is_err() {
-                    return; // the cluster is gone
-                }
-                let known = metadata.borrow_and_update().clone();
+        let due = act(&shared, &mut tasks, &mut lanes);
+        match tasks.woken(changed, due).await {
+            Woken::Over => return,
+            Woken::Metadata(known) => {
                 shared.state().update_metadata(&known);
                 shared.changed.notify_waiters();
             }
-            Some(task) = tasks.join_next() => match task {
-                Ok(Ended::Lane(node, lane)) => {
-                    lanes.remove(&(node, lane == Lane::Main));
-                }
-                Ok(Ended::Lookup(start, answer)) => {
-                    shared.state().handle_lookup(&start, answer, now());
-                    shared.changed.notify_waiters();
-                }
-                // Nothing aborts a task but the end of the set. A panic is a defect of ours: let it be seen.
-                Err(failed) => {
-                    if let Ok(panic) = failed.try_into_panic() {
-                        std::panic::resume_unwind(panic);
-                    }
-                    return;
-                }
-            },
-            () = &mut changed => {}
-            () = sleep_until(work.deadline) => {}
+            Woken::Ended(Ended::Lane(node, lane)) => {
+                lanes.remove(&(node, lane == Lane::Main));
+            }
+            Woken::Ended(Ended::Lookup(start, answer)) => {
+                shared.state().handle_lookup(&start, answer, now());
+                shared.changed.notify_waiters();
+            }
+            Woken::Due => {}
         }
     }
+}
+
+/// Does what is to be done now, and says when the next thing is.
+fn act(shared: &Arc<Shared>, tasks: &mut Supervision<Ended>, lanes: &mut BTreeSet<(NodeId, bool)>) -> Option<Instant> {
+    let work = Work::next(shared, now());
+    if !work.stale_topics.is_empty() {
+        shared.cluster.request_refresh(Topics::Named(work.stale_topics));
+    }
+    for start in work.lookups {
+        let cluster = shared.cluster.clone();
+        tasks.spawn(async move {
+            let answer = cluster.request(Destination::Node(start.lookup.node), &start.lookup.request).await;
+            Ended::Lookup(start, answer)
+        });
+    }
+    for node in work.nodes {
+        for lane in [Lane::Main, Lane::Aside] {
+            if lanes.insert((node, lane == Lane::Main)) {
+                tasks.spawn(run_lane(Arc::clone(shared), node, lane));
+            }
+        }
+    }
+    work.deadline
 }
 
 /// What the supervisor is to do.
@@ -109,6 +99,7 @@ impl Work {
     fn next(shared: &Shared, now: Instant) -> Self {
         let mut state = shared.state();
         state.tell_refused(now);
+        state.doubt_late_lookups(now);
         state.ask_for_leaders(now);
         let lookups = state.next_lookups(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
@@ -125,7 +116,7 @@ impl Work {
 
 /// Fetches from a broker by one lane until it leads no assigned partition.
 async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
-    let mut connection: Option<Connection> = None;
+    let mut line = Line { connection: None, buffers: Arc::new(LaneBuffers::new(shared.pool.clone())) };
     let mut has_answered = false;
     loop {
         let changed = shared.changed.notified();
@@ -158,38 +149,67 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
             continue;
         };
         let sent = Sent { shared: &shared, fetch: Some(fetch) };
-        let answer = ask(&shared, &mut connection, &sent, &mut has_answered).await;
-        sent.finish(answer);
+        let buffers = Arc::clone(&line.buffers);
+        tokio::select! {
+            biased; // an answer is an answer, however late
+            answer = ask(&shared, &mut line, &sent, &mut has_answered) => sent.finish(answer),
+            () = overtaken(&shared, &sent, &buffers) => {
+                sent.overtaken();
+                if let Some(connection) = line.connection.take() {
+                    connection.abort();
+                }
+            }
+        }
         has_answered = true;
     }
 }
 
+/// A lane's connection, and where its answers go.
+struct Line {
+    connection: Option<Connection>,
+    buffers: Arc<LaneBuffers>,
+}
+
 /// Sends, tells the application of the answer before this one, and waits for the answer.
-async fn ask(
-    shared: &Shared,
-    connection: &mut Option<Connection>,
-    sent: &Sent<'_>,
-    has_answered: &mut bool,
-) -> Result<RawResponse, Error> {
+async fn ask(shared: &Shared, line: &mut Line, sent: &Sent<'_>, has_answered: &mut bool) -> Result<RawResponse, Error> {
     let Some(fetch) = &sent.fetch else { return Err(Error::Closed) };
-    let open = connection.take().filter(|connection| !connection.is_closed());
-    let open = if let Some(open) = open {
-        open
-    } else {
-        if std::mem::take(has_answered) {
-            shared.ready.notify_one();
+    line.buffers.expect_answer();
+    let connection = match &line.connection {
+        Some(connection) if !connection.is_closed() => connection,
+        _ => {
+            if std::mem::take(has_answered) {
+                shared.ready.notify_one();
+            }
+            let buffers: Arc<dyn ResponseBuffers> = line.buffers.clone();
+            line.connection.insert(shared.cluster.connect(fetch.node, Some(buffers)).await?)
         }
-        let buffers: Arc<dyn ResponseBuffers> = Arc::new(shared.pool.clone());
-        shared.cluster.connect(fetch.node, Some(buffers)).await?
     };
     let timeout = shared.cluster.config().request_timeout.saturating_add(fetch.max_wait).min(MAX_TIMEOUT);
-    let answer = open.send_raw(&fetch.request, timeout);
+    let answer = connection.send_raw(&fetch.request, timeout);
     if std::mem::take(has_answered) {
         shared.ready.notify_one();
     }
-    let answer = answer.await;
-    *connection = Some(open);
-    answer.map_err(|source| Error::Broker { node: fetch.node, source })
+    answer.await.map_err(|source| Error::Broker { node: fetch.node, source })
+}
+
+/// Waits until an answer is late and nobody waits for it any more.
+async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
+    let Some(fetch) = &sent.fetch else { return };
+    tokio::time::sleep_until(fetch.late_at.into()).await;
+    if buffers.is_answer_coming() {
+        return std::future::pending().await; // not the broker is slow, but whoever has the memory
+    }
+    shared.state().handle_late(fetch);
+    shared.changed.notify_waiters();
+    loop {
+        let changed = shared.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if shared.state().is_overtaken(fetch) {
+            return;
+        }
+        changed.await;
+    }
 }
 
 /// A Fetch that counts as in flight until it is finished, also if its task ends before.
@@ -226,6 +246,13 @@ impl Sent<'_> {
             }
         }
     }
+
+    fn overtaken(mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            self.shared.state().handle_overtaken(&fetch);
+            self.shared.changed.notify_waiters();
+        }
+    }
 }
 
 impl Drop for Sent<'_> {
@@ -233,17 +260,6 @@ impl Drop for Sent<'_> {
         if let Some(fetch) = self.fetch.take() {
             self.shared.state().handle_failure(&fetch, Error::Closed, now());
         }
-    }
-}
-
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => pending().await,
     }
 }
 

@@ -122,7 +122,9 @@ impl State {
             }
         }
         let requests = group(wanted, self.config.isolation_level, LOOKUP_TIMEOUT_MS);
-        requests.into_iter().map(|lookup| StartLookup { id, lookup }).collect()
+        let lookups: Vec<_> = requests.into_iter().map(|lookup| StartLookup { id, lookup }).collect();
+        self.watch_lookups(&lookups, now);
+        lookups
     }
 
     /// Tells of the partitions that have nowhere to start, again and again until the application has sought.
@@ -143,14 +145,14 @@ impl State {
         }
     }
 
-    /// When a partition is to be looked up, or told of, that is not now.
+    /// When a partition is to be looked up, or told of, that is not now, or an answer is late.
     pub(crate) fn next_lookup_deadline(&self) -> Option<Instant> {
         // Nothing is done about a partition until the application has been told of its failure.
         let waiting = self.partitions.iter().flatten().filter(|partition| {
             let is_refused = matches!(partition.phase, Phase::Refused(_));
             !partition.untold && (partition.leader.is_none() || partition.wants_lookup().is_some() || is_refused)
         });
-        waiting.filter_map(|partition| partition.not_before).min()
+        waiting.filter_map(|partition| partition.not_before).chain(self.next_late_lookup()).min()
     }
 
     /// Takes in the answer to a lookup of starts; `Err`: there is none.
@@ -160,6 +162,7 @@ impl State {
         answer: Result<ListOffsetsResponse, ottla_cluster::Error>,
         now: Instant,
     ) {
+        self.handle_lookup_ended(start, answer.is_ok());
         let failure = match answer {
             Ok(response) => {
                 for (name, lookup, looked_up) in start.lookup.read(response) {

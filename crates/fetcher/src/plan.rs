@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_cluster::LATE;
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{LeaderEpoch, NodeId};
 
@@ -36,6 +37,8 @@ pub(crate) struct Fetch {
     pub(crate) asked: Vec<Asked>,
     pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
+    /// An answer that has not begun to come by then is late.
+    pub(crate) late_at: Instant,
 }
 
 /// One partition of a Fetch.
@@ -167,14 +170,15 @@ impl State {
             broker.sent_at[lane as usize] = Some(now);
         }
         let request = FetchRequest {
-            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+            // Redpanda has been seen never to answer a Fetch that does not wait.
+            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX).max(1),
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: i32::try_from(granted.max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),
             topics,
             ..FetchRequest::default()
         };
-        Fetch { id, node, lane, request, asked, granted, max_wait }
+        Fetch { id, node, lane, request, asked, granted, max_wait, late_at: now + max_wait + LATE }
     }
 
     /// A Fetch is no longer in flight.

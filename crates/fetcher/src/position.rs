@@ -188,13 +188,17 @@ impl Partition {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// Takes in who leads it. A leader that is news ends the back-off, and the wait for the old one's answer: that may
-    /// never come.
+    /// Takes in what is known of it.
     pub(crate) fn update_leader(&mut self, metadata: &Metadata) {
         let topic = metadata.topic(&self.name.topic);
         self.topic_id = topic.and_then(|topic| topic.id);
         self.topic_error = topic.and_then(|topic| topic.error);
-        let leader = metadata.leader(&self.name.topic, self.name.partition);
+        self.set_leader(metadata.leader(&self.name.topic, self.name.partition));
+    }
+
+    /// Takes in who leads it. A leader that is news ends the back-off, and the wait for the old one's answer: that may
+    /// never come.
+    pub(crate) fn set_leader(&mut self, leader: Option<Leader>) {
         if leader.map(|leader| leader.node) != self.leader.map(|leader| leader.node) {
             self.in_flight = None;
         }

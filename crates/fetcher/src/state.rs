@@ -16,6 +16,7 @@ use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase};
+use crate::silence::LookupInFlight;
 use crate::{Error, FetcherConfig, StartAt};
 
 /// See the [module](self).
@@ -29,6 +30,8 @@ pub(crate) struct State {
     pub(crate) brokers: BTreeMap<NodeId, Broker>,
     pub(crate) buffered: Buffered,
     pub(crate) handed_out: HandedOut,
+    /// The lookups of starts that are in flight.
+    pub(crate) lookups: Vec<LookupInFlight>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll has changed what the tasks have to do.
@@ -54,6 +57,8 @@ pub(crate) struct Broker {
     pub(crate) failures: u32,
     /// Whether the application has yet to be told of a failure.
     pub(crate) untold: bool,
+    /// It owes an answer, or did not give the last one.
+    pub(crate) is_silent: bool,
 }
 
 impl State {
@@ -67,6 +72,7 @@ impl State {
             brokers: BTreeMap::new(),
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
+            lookups: Vec::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
             may_await: false,
@@ -249,6 +255,7 @@ impl State {
         }
         // One with a fetch in flight stays until that is answered.
         self.brokers.retain(|_, broker| !broker.order.is_empty() || broker.sent_at.iter().any(Option::is_some));
+        self.doubt_silent_brokers();
     }
 
     /// The brokers that lead assigned partitions.

@@ -142,6 +142,10 @@ setters! {
 }
 
 impl ClientBuilder {
+    /// The names of the client's own settings. [`property`](Self::property) also takes those of
+    /// [producers](ProducerBuilder::PROPERTIES) and [consumers](ConsumerBuilder::PROPERTIES).
+    pub const PROPERTIES: &'static [&'static str] = properties::OF_CLIENT;
+
     /// Where to ask first: `host:port`, several in one text with commas between them or as a list.
     /// `bootstrap.servers`; must be set.
     pub fn bootstrap_servers(mut self, servers: impl Into<BootstrapServers>) -> Self {

@@ -10,6 +10,27 @@ use ottla_producer::ProducerBuilder;
 
 use crate::BuildError;
 
+/// The names of the client's own settings, as [`ClientBuilder::property`](crate::ClientBuilder::property) takes them.
+pub(crate) const OF_CLIENT: &[&str] = &[
+    "allow.auto.create.topics",
+    "bootstrap.servers",
+    "client.id",
+    "connections.max.idle.ms",
+    "default.api.timeout.ms",
+    "max.in.flight.requests.per.connection",
+    "metadata.max.age.ms",
+    "metadata.max.idle.ms",
+    "metadata.recovery.rebootstrap.trigger.ms",
+    "metadata.recovery.strategy",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "retry.backoff.max.ms",
+    "retry.backoff.ms",
+    "socket.connection.setup.timeout.max.ms",
+    "socket.connection.setup.timeout.ms",
+];
+
 /// Sets what Kafka calls `name`; tells whether it is a setting of the client.
 pub(crate) fn apply_to_cluster(config: &mut ClusterConfig, name: &str, value: &str) -> Result<bool, BuildError> {
     let duration = match name {
@@ -39,7 +60,9 @@ pub(crate) fn apply_to_cluster(config: &mut ClusterConfig, name: &str, value: &s
     }
     match name {
         "allow.auto.create.topics" => {
-            config.allow_auto_create_topics = parsed("allow.auto.create.topics", value, "true or false")?;
+            // As Kafka has it, in whatever case.
+            let value = value.to_ascii_lowercase();
+            config.allow_auto_create_topics = parsed("allow.auto.create.topics", &value, "true or false")?;
         }
         "max.in.flight.requests.per.connection" => {
             config.max_in_flight_requests = parsed("max.in.flight.requests.per.connection", value, "a number")?;
@@ -97,7 +120,7 @@ pub(crate) fn refused(name: &str) -> BuildError {
 }
 
 /// Settings of Java's clients 4.3 that are not here, beside the families of [`refused`].
-const NOT_SUPPORTED: [&str; 18] = [
+const NOT_SUPPORTED: [&str; 23] = [
     "client.dns.lookup",
     "config.providers",
     "enable.metrics.push",
@@ -107,10 +130,15 @@ const NOT_SUPPORTED: [&str; 18] = [
     "key.deserializer",
     "key.serializer",
     "max.poll.records",
+    "partitioner.adaptive.partitioning.enable",
+    "partitioner.availability.timeout.ms",
+    "partitioner.class",
     "receive.buffer.bytes",
     "security.protocol",
     "security.providers",
     "send.buffer.bytes",
+    "share.acknowledgement.mode",
+    "share.acquire.mode",
     "transaction.timeout.ms",
     "transaction.two.phase.commit.enable",
     "transactional.id",

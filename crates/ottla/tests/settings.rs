@@ -40,6 +40,19 @@ fn properties_of_the_client_its_producers_and_its_consumers_stand_together() {
 }
 
 #[test]
+fn every_name_that_the_client_lists_is_taken() {
+    for name in ottla::ClientBuilder::PROPERTIES {
+        let value = match *name {
+            "allow.auto.create.topics" => "True",
+            "bootstrap.servers" => "one:9092",
+            "metadata.recovery.strategy" => "none",
+            _ => "1",
+        };
+        assert!(Client::builder().property(name, value).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn a_name_that_nobody_knows_is_refused_by_name() {
     let error = Client::from_properties([("bootstrap.server", "one:9092")]).unwrap_err();
     assert_eq!(error.to_string(), "there is no setting \"bootstrap.server\"");

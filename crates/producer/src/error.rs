@@ -221,6 +221,13 @@ pub enum SendFailure {
     /// The connection failed, or the request passed its deadline.
     #[error("the connection failed")]
     Connection(#[source] ottla_connection::Error),
+
+    /// Another node leads the partition by now: this one, which had not answered, was not waited for any longer.
+    #[error("another node leads the partition by now")]
+    LeaderMoved {
+        /// Whether the request may have arrived.
+        was_sent: bool,
+    },
 }
 
 impl SendFailure {
@@ -229,6 +236,7 @@ impl SendFailure {
         match self {
             Self::NotConnected(_) => false,
             Self::Connection(error) => error.may_have_taken_effect(),
+            Self::LeaderMoved { was_sent } => *was_sent,
         }
     }
 
@@ -237,6 +245,7 @@ impl SendFailure {
         match self {
             Self::NotConnected(error) => error.is_retriable(),
             Self::Connection(error) => error.is_retriable(),
+            Self::LeaderMoved { .. } => true,
         }
     }
 }

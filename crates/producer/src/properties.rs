@@ -93,7 +93,9 @@ fn milliseconds(name: &'static str, value: &str) -> Result<Duration, Error> {
 }
 
 fn boolean(name: &'static str, value: &str) -> Result<bool, Error> {
-    value.trim().parse().map_err(|_| invalid(name, format!("is {value:?}, which is neither true nor false")))
+    // As Kafka has it, in whatever case.
+    let parsed = value.trim().to_ascii_lowercase().parse();
+    parsed.map_err(|_| invalid(name, format!("is {value:?}, which is neither true nor false")))
 }
 
 #[cfg(test)]
@@ -112,7 +114,7 @@ mod tests {
         for name in ProducerBuilder::PROPERTIES {
             let value = match *name {
                 "compression.type" => "zstd",
-                "enable.idempotence" | "partitioner.ignore.keys" => "false",
+                "enable.idempotence" | "partitioner.ignore.keys" => "False",
                 _ => "1",
             };
             assert!(builder().property(name, value).is_ok(), "{name}");

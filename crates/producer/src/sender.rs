@@ -11,14 +11,17 @@
 //!                                                     └──── BackingOff(until) ◀── retriable error
 //! ```
 //!
+//! An answer that is [`LATE`] casts doubt on the leader, as does a connection that fails: the cluster is asked for another until there is
+//! one, or the node answers. Once there is one, it is not waited for any longer.
+//!
 //! What an answer means for a batch is in [`answer`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_cluster::Backoff;
+use ottla_cluster::{Backoff, LATE};
 use ottla_wire::messages::ProducePartitionResponse;
 use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
@@ -82,12 +85,17 @@ struct Node {
     in_flight: usize,
     /// The broker asked to be left alone until then (KIP-219).
     throttled_until: Option<Instant>,
+    /// It owes an answer, or did not give the last one: somebody else may lead its partitions by now.
+    is_silent: bool,
 }
 
 #[derive(Debug)]
 struct InFlight {
     node: NodeId,
+    /// Those that still wait for its answer.
     partitions: Vec<PartitionKey>,
+    /// When it is late; `None`: it is.
+    late_at: Option<Instant>,
 }
 
 /// A request to be sent.
@@ -165,7 +173,7 @@ impl Sender {
             let id = self.next_request;
             self.next_request += 1;
             let partitions = batches.iter().map(|batch| batch.key).collect();
-            self.in_flight.insert(id, InFlight { node, partitions });
+            self.in_flight.insert(id, InFlight { node, partitions, late_at: Some(now + LATE) });
             self.nodes.entry(node).or_default().in_flight += 1;
             return Some(Outgoing { id, node, batches });
         }
@@ -229,7 +237,8 @@ impl Sender {
         mut answers: BTreeMap<PartitionKey, ProducePartitionResponse>,
         leaders: &impl Leaders,
     ) {
-        let Some(InFlight { node, partitions }) = self.request_done(id) else { return };
+        let Some(InFlight { node, partitions, .. }) = self.request_done(id) else { return };
+        self.nodes.entry(node).or_default().is_silent = false;
         if !throttle.is_zero() {
             self.nodes.entry(node).or_default().throttled_until = Some(now + throttle.min(MAX_THROTTLE));
         }
@@ -248,7 +257,8 @@ impl Sender {
 
     /// Takes in that a request was written to the socket, where no answer is asked for (acks 0).
     pub(crate) fn handle_sent(&mut self, now: Instant, id: RequestId, leaders: &impl Leaders) {
-        let Some(InFlight { partitions, .. }) = self.request_done(id) else { return };
+        let Some(InFlight { node, partitions, .. }) = self.request_done(id) else { return };
+        self.nodes.entry(node).or_default().is_silent = false;
         for key in partitions {
             let outcome = Outcome::Written { base_offset: None, log_append_time_ms: None };
             self.answer_part(now, key, outcome, leaders);
@@ -263,10 +273,11 @@ impl Sender {
         failure: &SendFailure,
         leaders: &impl Leaders,
     ) {
-        let Some(InFlight { node, partitions }) = self.request_done(id) else { return };
+        let Some(InFlight { node, partitions, .. }) = self.request_done(id) else { return };
+        self.nodes.entry(node).or_default().is_silent = true;
         let attempt = match failure {
-            SendFailure::NotConnected(_) => Attempt::NotSent,
-            SendFailure::Connection(_) => Attempt::Sent,
+            SendFailure::NotConnected(_) | SendFailure::LeaderMoved { was_sent: false } => Attempt::NotSent,
+            SendFailure::Connection(_) | SendFailure::LeaderMoved { was_sent: true } => Attempt::Sent,
         };
         let may_have_been_written = failure.may_have_taken_effect();
         for key in partitions {
@@ -298,8 +309,53 @@ impl Sender {
         for key in waiting {
             self.enqueue(now, key, leaders);
         }
-        let max_idle = |node: &Node| node.queue.is_empty() && node.in_flight == 0 && node.throttled_until.is_none();
-        self.nodes.retain(|_, node| !max_idle(node));
+        self.overtake(now, leaders);
+        self.doubt_silent_leaders(leaders);
+        let led: BTreeSet<NodeId> =
+            self.turns.values().filter_map(|turn| leaders.leader(&turn.topic_partition)).collect();
+        self.nodes.retain(|id, node| {
+            let is_idle = node.queue.is_empty() && node.in_flight == 0 && node.throttled_until.is_none();
+            !is_idle || (node.is_silent && led.contains(id))
+        });
+    }
+
+    /// Waits no longer for late answers about partitions that another node leads: they may never come.
+    fn overtake(&mut self, now: Instant, leaders: &impl Leaders) {
+        let late: Vec<RequestId> =
+            self.in_flight.iter().filter(|(_, request)| request.late_at.is_none()).map(|(id, _)| *id).collect();
+        for id in late {
+            let Some(InFlight { node, partitions, .. }) = self.in_flight.get_mut(&id) else { continue };
+            let (node, turns) = (*node, &self.turns);
+            let leader = |key: &PartitionKey| leaders.leader(&turns.get(key)?.topic_partition);
+            let (moved, staying): (Vec<_>, Vec<_>) =
+                partitions.drain(..).partition(|key| leader(key).is_some_and(|leader| leader != node));
+            *partitions = staying;
+            if partitions.is_empty() {
+                self.request_done(id);
+            }
+            let source = SendFailure::LeaderMoved { was_sent: true };
+            for key in moved {
+                let error = |topic_partition| Error::NoAnswer {
+                    topic_partition,
+                    node,
+                    may_have_been_written: true,
+                    source: source.clone(),
+                };
+                self.failed(now, key, leaders, (node, Attempt::Sent), error);
+            }
+        }
+    }
+
+    /// Has the topics refreshed that nodes lead which do not answer: each time that metadata has come, so that the cluster sets
+    /// the pace, and not the attempts to reach those nodes.
+    fn doubt_silent_leaders(&mut self, leaders: &impl Leaders) {
+        let is_silent = |node: NodeId| self.nodes.get(&node).is_some_and(|node| node.is_silent);
+        let doubtful =
+            self.turns.iter().filter(|(_, turn)| leaders.leader(&turn.topic_partition).is_some_and(is_silent));
+        let doubtful: Vec<PartitionKey> = doubtful.map(|(key, _)| *key).collect();
+        for key in doubtful {
+            self.refresh(key);
+        }
     }
 
     /// Takes in that a batch has expired before it was taken. Its partition may have no other: then nobody needs to know
@@ -337,6 +393,23 @@ impl Sender {
             node.throttled_until.take_if(|until| *until <= now);
         }
         self.ask_for_leaders(now);
+        self.look_after_late_answers(now, leaders);
+    }
+
+    /// A broker that is late may hang, and the cluster may have noticed by now.
+    fn look_after_late_answers(&mut self, now: Instant, leaders: &impl Leaders) {
+        let mut asked = Vec::new();
+        for request in self.in_flight.values_mut() {
+            if request.late_at.take_if(|late_at| *late_at <= now).is_some() {
+                tracing::debug!(node = %request.node, "the answer to a produce request is late");
+                self.nodes.entry(request.node).or_default().is_silent = true;
+                asked.extend(request.partitions.iter().copied());
+            }
+        }
+        for key in asked {
+            self.refresh(key);
+        }
+        self.overtake(now, leaders);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -349,7 +422,8 @@ impl Sender {
         let expiries = parts.filter(|part| part.is_waiting()).map(EncodedBatch::expires);
         let throttles = self.nodes.values().filter_map(|node| node.throttled_until);
         let leaderless = self.leaderless_refresh.map(|(at, _)| at);
-        backing_off.chain(expiries).chain(throttles).chain(leaderless).min()
+        let late = self.in_flight.values().filter_map(|request| request.late_at);
+        backing_off.chain(expiries).chain(throttles).chain(leaderless).chain(late).min()
     }
 
     /// What is to be done now.

@@ -24,13 +24,15 @@ const TOPIC: &str = "t";
 const SOON: Duration = Duration::from_secs(10);
 
 struct Bench {
+    network: MemoryNetwork,
     embedded: EmbeddedCluster,
     cluster: Cluster,
 }
 
 impl Bench {
     async fn new(partitions: i32) -> Self {
-        let transport = Transport::Memory(MemoryNetwork::default());
+        let network = MemoryNetwork::default();
+        let transport = Transport::Memory(network.clone());
         let embedded = EmbeddedCluster::builder().nodes(3).transport(transport).seed(1).start().await.unwrap();
         if partitions > 0 {
             embedded.create_topic(TOPIC, partitions, 3).await.unwrap();
@@ -38,7 +40,7 @@ impl Bench {
         let bootstrap = embedded.bootstrap_servers();
         let config = ClusterConfig::new(bootstrap.split(',').map(|address| address.parse().unwrap()));
         let cluster = Cluster::new(config.connector(embedded.connector()).seed(1)).unwrap();
-        Self { embedded, cluster }
+        Self { network, embedded, cluster }
     }
 
     fn producer(&self) -> ProducerBuilder {
@@ -224,6 +226,46 @@ async fn a_leader_that_stops_costs_time_and_no_records() {
         delivery.await.unwrap();
     }
     assert_eq!(without_repetitions(bench.values(0).await), numbers(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_hangs_is_waited_for_until_there_is_another() {
+    let bench = Bench::new(1).await;
+    let producer = bench.producer().build().unwrap();
+    producer.send(record("before")).await.unwrap();
+    let hung = bench.leader(0).await;
+    // It answers nothing, whatever it is asked: metadata, too.
+    bench.embedded.faults().inject(Fault::black_hole().on_node(hung).always());
+    let delivery = producer.enqueue(record("meanwhile")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let moved = Instant::now();
+    let next = NodeId((hung.0 + 1) % 3);
+    bench.embedded.move_leader(TOPIC, 0, next).await.unwrap();
+    delivery.await.unwrap();
+    assert!(moved.elapsed() < Duration::from_secs(2), "{:?}", moved.elapsed());
+    assert_eq!(bench.values(0).await, ["before", "meanwhile"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_gone_is_not_waited_for_once_there_is_another() {
+    let bench = Bench::new(1).await;
+    let producer = bench.producer().build().unwrap();
+    producer.send(record("first")).await.unwrap();
+    // At whatever point of its attempts to reach the old leader the producer hears of the new one.
+    for round in 0..8 {
+        let gone = bench.leader(0).await;
+        let address = bench.cluster.metadata().broker(gone).unwrap().address.clone();
+        bench.network.refuse(&address, true);
+        bench.network.cut(&address);
+        let delivery = producer.enqueue(record("meanwhile")).await.unwrap();
+        tokio::time::sleep(SOON + Duration::from_millis(150) * round).await;
+        bench.embedded.move_leader(TOPIC, 0, NodeId((gone.0 + 1) % 3)).await.unwrap();
+        bench.cluster.refresh(ottla_cluster::Topics::named([TOPIC])).await.unwrap();
+        let known = Instant::now();
+        delivery.await.unwrap();
+        assert!(known.elapsed() < Duration::from_millis(50), "round {round}: {:?}", known.elapsed());
+        bench.network.refuse(&address, false);
+    }
 }
 
 #[tokio::test(start_paused = true)]

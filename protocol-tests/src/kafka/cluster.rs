@@ -92,6 +92,7 @@ impl KafkaClusterBuilder {
         let voters = voters.collect::<Vec<_>>().join(",");
         let replicas = self.nodes;
         let (port, controller_port) = (ports[node], controller_ports[node]);
+        // Nothing is too old to be kept: cases give records times of their own.
         let mut text = format!(
             "\
 process.roles=broker,controller
@@ -121,6 +122,7 @@ controller.quorum.election.timeout.ms=1000
 controller.quorum.fetch.timeout.ms=2000
 controlled.shutdown.max.retries=1
 log.segment.delete.delay.ms=1000
+log.retention.ms=-1
 ",
             data_directory(directory, node).display(),
         );
@@ -211,6 +213,11 @@ impl KafkaCluster {
         self.supervisor.is_running(node)
     }
 
+    /// What a broker has logged since it was started last, at the level INFO.
+    pub fn log(&self, node: usize) -> io::Result<String> {
+        fs::read_to_string(self.log_file(node))
+    }
+
     /// Kills the brokers, removes their data and waits for both.
     pub fn end(mut self) -> io::Result<()> {
         self.supervisor.end()
@@ -218,6 +225,10 @@ impl KafkaCluster {
 
     fn configuration_file(&self, node: usize) -> PathBuf {
         self.directory.join(format!("server-{node}.properties"))
+    }
+
+    fn log_file(&self, node: usize) -> PathBuf {
+        self.directory.join(format!("server-{node}.log"))
     }
 
     async fn wait_until_gone(&self, node: usize, timeout: Duration) -> io::Result<bool> {
@@ -235,7 +246,7 @@ impl KafkaCluster {
     /// comes earlier.
     async fn wait_until_serving(&self, node: usize) -> io::Result<()> {
         let deadline = tokio::time::Instant::now() + START_TIMEOUT;
-        let path = self.directory.join(format!("server-{node}.log"));
+        let path = self.log_file(node);
         loop {
             let log = fs::read_to_string(&path).unwrap_or_default();
             if log.contains("Kafka Server started") {

@@ -21,7 +21,7 @@ use std::{env, io};
 use tokio::io::AsyncWriteExt as _;
 
 pub use cluster::{KafkaCluster, KafkaClusterBuilder};
-pub use peer::JavaPeer;
+pub use peer::{GroupMember, JavaPeer};
 pub use supervisor::{Signal, Supervisor};
 
 /// The version that tests run against unless `OTTLA_KAFKA_VERSION` names another.
@@ -32,13 +32,22 @@ pub fn version() -> String {
     env::var("OTTLA_KAFKA_VERSION").unwrap_or_else(|_| DEFAULT_VERSION.to_owned())
 }
 
+/// How many brokers the cluster under test has: `OTTLA_KAFKA_BROKERS`, 1 or 3, by default 3.
+pub fn brokers() -> usize {
+    match env::var("OTTLA_KAFKA_BROKERS").ok().as_deref() {
+        None | Some("3") => 3,
+        Some("1") => 1,
+        Some(other) => panic!("OTTLA_KAFKA_BROKERS is 1 or 3, not {other}"),
+    }
+}
+
 /// Whether a missing Kafka is a failure rather than a reason to skip: `OTTLA_REQUIRE_KAFKA=1`, as CI sets it.
 pub fn is_required() -> bool {
     env::var("OTTLA_REQUIRE_KAFKA").is_ok_and(|value| value == "1")
 }
 
 /// The folder of the scripts and Java sources that stand beside this crate.
-fn package_folder() -> &'static Path {
+pub(crate) fn package_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -85,6 +94,30 @@ impl Toolbox {
         format!("{}/*", self.jars.display())
     }
 
+    /// Compiles `java/<name>.java` into `folder`.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn compile(&self, name: &str, folder: &Path) -> io::Result<()> {
+        let source = package_folder().join(format!("java/{name}.java"));
+        let compiled = Command::new("javac")
+            .args(["-cp", &self.class_path(), "-d"])
+            .arg(folder)
+            .arg(source)
+            .stdin(Stdio::null())
+            .output()?;
+        if !compiled.status.success() {
+            let reason = String::from_utf8_lossy(&compiled.stderr).into_owned();
+            return Err(io::Error::other(format!("java/{name}.java does not compile: {reason}")));
+        }
+        Ok(())
+    }
+
+    /// A command that runs what was [compiled](Self::compile) into `folder`; its arguments are to follow.
+    pub fn program(&self, name: &str, folder: &Path) -> Command {
+        java(&format!("{}:{}", self.class_path(), folder.display()), name)
+    }
+
     /// A main class of Kafka's own (`kafka-console-producer` and its kin), which differ in name between versions.
     pub fn class(&self, tool: JavaTool) -> &'static str {
         let is_old = self.version.starts_with("3.");
@@ -96,11 +129,17 @@ impl Toolbox {
             JavaTool::Topics if self.version.starts_with("3.3.") => "kafka.admin.TopicCommand",
             JavaTool::Topics => "org.apache.kafka.tools.TopicCommand",
             JavaTool::VerifiableProducer => "org.apache.kafka.tools.VerifiableProducer",
+            JavaTool::VerifiableConsumer => "org.apache.kafka.tools.VerifiableConsumer",
             JavaTool::GetOffsets if self.version.starts_with("3.3.") => "kafka.tools.GetOffsetShell",
             JavaTool::GetOffsets => "org.apache.kafka.tools.GetOffsetShell",
             JavaTool::ConsumerGroups if self.version.starts_with("3.3.") => "kafka.admin.ConsumerGroupCommand",
             JavaTool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
         }
+    }
+
+    /// A command that runs one of Kafka's tools; its arguments are to follow.
+    pub fn command(&self, tool: JavaTool) -> Command {
+        java(&self.class_path(), self.class(tool))
     }
 
     /// Runs one of Kafka's tools to its end, with `input` on its standard input.
@@ -118,14 +157,7 @@ impl Toolbox {
         input: &[u8],
         timeout: Duration,
     ) -> io::Result<std::process::Output> {
-        let mut child = tokio::process::Command::new("java")
-            .args([
-                "-Xmx256m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            ])
-            .args(["-cp", &self.class_path(), self.class(tool)])
+        let mut child = tokio::process::Command::from(self.command(tool))
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -145,6 +177,16 @@ impl Toolbox {
     }
 }
 
+/// A small JVM, quick to start.
+fn java(class_path: &str, class: &str) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .args(["-cp", class_path, class]);
+    command
+}
+
 /// Kafka's own command-line tools, by what they do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -157,6 +199,8 @@ pub enum JavaTool {
     Topics,
     /// `kafka-verifiable-producer`.
     VerifiableProducer,
+    /// `kafka-verifiable-consumer`.
+    VerifiableConsumer,
     /// `kafka-get-offsets`.
     GetOffsets,
     /// `kafka-consumer-groups`.

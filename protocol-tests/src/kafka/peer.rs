@@ -1,20 +1,35 @@
 //! The Java client as a process that answers questions (`java/Peer.java`).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ottla::TopicPartition;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use super::{Toolbox, package_folder};
 use crate::record::PlainRecord;
+use crate::verifiable::topic_partition;
 
 /// Longer than every timeout within the peer, so that its own answer says what went wrong.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
+
+/// A member of a group, as its coordinator knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GroupMember {
+    /// Its id, which the coordinator gave it.
+    pub member_id: String,
+    /// Its client's `client.id`.
+    pub client_id: String,
+    /// What the group's leader assigned to it.
+    pub partitions: BTreeSet<TopicPartition>,
+}
 
 /// A running Java process. It ends when this is dropped.
 #[derive(Debug)]
@@ -109,6 +124,18 @@ impl JavaPeer {
             (leader, partition["isr"].as_array().map_or(0, Vec::len))
         });
         Ok(partitions.collect())
+    }
+
+    /// The members of a group as its coordinator knows them. While they rebalance they have no partitions.
+    pub async fn members(&mut self, bootstrap: &str, group: &str) -> io::Result<Vec<GroupMember>> {
+        let answer = self.ask(&json!({"op": "members", "bootstrap": bootstrap, "group": group})).await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let member = |member: &Value| GroupMember {
+            member_id: text(&member["member_id"]),
+            client_id: text(&member["client_id"]),
+            partitions: member["partitions"].as_array().into_iter().flatten().filter_map(topic_partition).collect(),
+        };
+        Ok(answer.as_array().into_iter().flatten().map(member).collect())
     }
 
     /// Makes `node` lead the partition, and returns when it does.

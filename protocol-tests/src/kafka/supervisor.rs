@@ -23,7 +23,8 @@ pub enum Signal {
 }
 
 impl Signal {
-    fn name(self) -> &'static str {
+    /// As `kill` takes it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Terminate => "TERM",
             Self::Kill => "KILL",

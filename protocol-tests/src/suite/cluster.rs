@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 
 use crate::kafka::{JavaPeer, KafkaCluster, Toolbox};
 
-/// How many brokers a cluster of the suite has.
-pub const NODES: i32 = 3;
+/// How many brokers an embedded cluster of the suite has.
+const EMBEDDED_NODES: i32 = 3;
 
 /// Where groups keep their offsets.
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -26,11 +26,11 @@ pub struct RealKafka {
 }
 
 impl RealKafka {
-    /// Starts three brokers and the Java process.
-    pub async fn start(toolbox: Toolbox) -> std::io::Result<Self> {
+    /// Starts so many brokers, and the Java process.
+    pub async fn start(toolbox: Toolbox, brokers: usize) -> std::io::Result<Self> {
         let peer = Mutex::new(JavaPeer::start(&toolbox)?);
         let cluster = KafkaCluster::builder(toolbox)
-            .nodes(NODES as usize)
+            .nodes(brokers)
             // Above the client's own limit of a batch, so that the broker's limit is met only where a topic sets it.
             .setting("message.max.bytes", 20 << 20)
             .start()
@@ -48,7 +48,7 @@ impl RealKafka {
         self.peer.lock().await
     }
 
-    /// Brings every broker back and waits until all three are in the in-sync replicas of every topic's partitions.
+    /// Brings every broker back.
     pub async fn heal(&self) -> std::io::Result<()> {
         self.cluster.heal().await
     }
@@ -86,7 +86,7 @@ impl TestCluster {
     }
 
     async fn embedded(case: &'static str, transport: Transport) -> Self {
-        let cluster = EmbeddedCluster::builder().nodes(NODES).transport(transport).start().await;
+        let cluster = EmbeddedCluster::builder().nodes(EMBEDDED_NODES).transport(transport).start().await;
         Self { backend: Backend::Embedded(Arc::new(cluster.expect("the embedded cluster starts"))), case }
     }
 
@@ -98,6 +98,14 @@ impl TestCluster {
     /// Whether this is a real Kafka.
     pub fn is_kafka(&self) -> bool {
         matches!(self.backend, Backend::Kafka(_))
+    }
+
+    /// How many nodes it has, whether they run or not. They are numbered from 0.
+    pub fn nodes(&self) -> i32 {
+        match &self.backend {
+            Backend::Embedded(_) => EMBEDDED_NODES,
+            Backend::Kafka(kafka) => kafka.cluster.nodes() as i32,
+        }
     }
 
     /// Where clients begin.
@@ -131,7 +139,7 @@ impl TestCluster {
         format!("{}.{suffix}", self.case)
     }
 
-    /// Creates a topic with three replicas, without the client under test, and returns its name once every partition has
+    /// Creates a topic with a replica on every node, without the client under test, and returns its name once every partition has
     /// a leader.
     pub async fn topic(&self, suffix: &str, partitions: i32) -> String {
         self.topic_with(suffix, partitions, &[]).await
@@ -142,15 +150,17 @@ impl TestCluster {
         let name = self.topic_name(suffix);
         // What acks=all acknowledges survives the loss of any one node. As a topic's setting: before Kafka 4, a cluster
         // that has it as its default refuses writes to topics of one replica.
-        let configs = [&[("min.insync.replicas", "2")], configs].concat();
+        let in_sync = self.nodes().min(2).to_string();
+        let configs = [&[("min.insync.replicas", &*in_sync)], configs].concat();
+        let replicas = self.nodes() as i16;
         match &self.backend {
             Backend::Embedded(cluster) => {
-                let created = cluster.create_topic_with(&name, partitions, NODES as i16, configs.iter().copied()).await;
+                let created = cluster.create_topic_with(&name, partitions, replicas, configs.iter().copied()).await;
                 created.expect("the topic is created");
             }
             Backend::Kafka(kafka) => {
                 let (mut peer, bootstrap) = (kafka.peer().await, self.bootstrap_servers());
-                let created = peer.create_topic(&bootstrap, &name, partitions, NODES as i16, &configs).await;
+                let created = peer.create_topic(&bootstrap, &name, partitions, replicas, &configs).await;
                 created.expect("Java creates the topic");
             }
         }
@@ -239,7 +249,7 @@ impl TestCluster {
     pub async fn start_all(&self) {
         match &self.backend {
             Backend::Embedded(_) => {
-                for node in 0..NODES {
+                for node in 0..EMBEDDED_NODES {
                     self.start_node(node).await;
                 }
             }
@@ -273,7 +283,7 @@ impl TestCluster {
             description
                 .partitions
                 .iter()
-                .all(|partition| partition.in_sync_replicas.len() == NODES as usize)
+                .all(|partition| partition.in_sync_replicas.len() == self.nodes() as usize)
                 .then_some(())
         })
         .await;

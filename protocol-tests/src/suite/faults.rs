@@ -8,16 +8,16 @@ use std::time::Duration;
 use ottla::{AutoOffsetReset, Client, Consumer, Producer, TopicPartition};
 
 use super::io::{read, send_all, to_send};
-use super::{NODES, TestCluster, case_table, eventually, fault_time};
+use super::{TestCluster, case_table, eventually, fault_time};
 use crate::record::PlainRecord;
 
 case_table![sharing:
-    a_moved_leader_is_followed_by_producer_and_consumer;
+    #[several_nodes] a_moved_leader_is_followed_by_producer_and_consumer;
     breaking:
-    a_node_that_stops_and_returns_loses_nothing,
-    a_node_that_is_killed_loses_nothing_acknowledged,
-    rounds_of_kills_lose_nothing_acknowledged,
-    a_node_that_hangs_delays_only_what_it_leads,
+    #[several_nodes] a_node_that_stops_and_returns_loses_nothing,
+    #[several_nodes] a_node_that_is_killed_loses_nothing_acknowledged,
+    #[several_nodes] rounds_of_kills_lose_nothing_acknowledged,
+    #[several_nodes] a_node_that_hangs_delays_only_what_it_leads,
     clients_made_while_the_cluster_is_down_work_once_it_is_up,
 ];
 
@@ -90,10 +90,10 @@ async fn a_moved_leader_is_followed_by_producer_and_consumer(cluster: TestCluste
     let client = cluster.client();
     let mut traffic = Traffic::start(&cluster, &client, "moves").await;
     traffic.send(60).await;
-    for round in 0..NODES {
+    for round in 0..cluster.nodes() {
         for partition in 0..2 {
             let leader = cluster.leader(&traffic.topic, partition).await;
-            cluster.move_leader(&traffic.topic, partition, (leader + 1 + round % 2) % NODES).await;
+            cluster.move_leader(&traffic.topic, partition, (leader + 1 + round % 2) % cluster.nodes()).await;
         }
         traffic.send(60).await;
         traffic.check().await;
@@ -103,7 +103,7 @@ async fn a_moved_leader_is_followed_by_producer_and_consumer(cluster: TestCluste
 async fn a_node_that_stops_and_returns_loses_nothing(cluster: TestCluster) {
     let client = cluster.client();
     let mut traffic = Traffic::start(&cluster, &client, "stops").await;
-    for node in 0..NODES {
+    for node in 0..cluster.nodes() {
         traffic.send(60).await;
         let ((), ()) = tokio::join!(cluster.stop_node(node), traffic.send(600));
         traffic.check().await;
@@ -134,7 +134,7 @@ async fn rounds_of_kills_lose_nothing_acknowledged(cluster: TestCluster) {
         || (cluster.is_kafka() && tokio::time::Instant::now() < until)
         || (!cluster.is_kafka() && rounds < 10)
     {
-        let node = random.i32(0..NODES);
+        let node = random.i32(0..cluster.nodes());
         let ((), ()) = tokio::join!(cluster.kill_node(node), traffic.send(300));
         let ((), ()) = tokio::join!(cluster.start_node(node), traffic.send(300));
         traffic.check().await;
@@ -181,7 +181,7 @@ async fn a_node_that_hangs_delays_only_what_it_leads(cluster: TestCluster) {
 
 async fn clients_made_while_the_cluster_is_down_work_once_it_is_up(cluster: TestCluster) {
     let topic = cluster.topic("down", 1).await;
-    for node in 0..NODES {
+    for node in 0..cluster.nodes() {
         cluster.kill_node(node).await;
     }
     let client = cluster.client();

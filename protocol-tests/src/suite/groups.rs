@@ -10,7 +10,7 @@ use ottla::{AutoOffsetReset, LeaderEpoch, OffsetAndMetadata, StartAt, TopicParti
 
 use super::io::read;
 use super::member::{Group, Numbers};
-use super::{NODES, TestCluster, case_table};
+use super::{TestCluster, case_table};
 
 case_table![sharing:
     members_that_come_and_go_lose_nothing_whatever_the_assignor,
@@ -18,7 +18,7 @@ case_table![sharing:
     a_group_goes_on_where_it_had_committed,
     an_explicit_map_of_offsets_is_kept_with_metadata_and_leader_epoch;
     breaking:
-    a_group_whose_coordinator_dies_goes_on_with_another,
+    #[several_nodes] a_group_whose_coordinator_dies_goes_on_with_another,
     a_group_lives_through_the_end_of_its_whole_cluster,
 ];
 
@@ -197,7 +197,7 @@ async fn a_group_lives_through_the_end_of_its_whole_cluster(cluster: TestCluster
     group.shared_by(&[&one, &two]).await;
     numbers.send(240).await;
     group.has_read(240).await;
-    for node in 0..NODES {
+    for node in 0..cluster.nodes() {
         cluster.kill_node(node).await;
     }
     // The time is what is tested: sessions end, and whatever is tried is tried many times.

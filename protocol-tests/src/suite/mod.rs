@@ -18,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-pub use cluster::{NODES, RealKafka, TestCluster, eventually};
+pub use cluster::{RealKafka, TestCluster, eventually};
 pub use io::{read, read_from_start, send_all};
 
 type Body = fn(TestCluster) -> Pin<Box<dyn Future<Output = ()>>>;
@@ -30,6 +30,8 @@ pub struct Case {
     pub name: &'static str,
     /// Whether it breaks nodes, and so needs the cluster for itself.
     pub breaks_nodes: bool,
+    /// Whether it says something of clusters of several nodes only: one takes over from another.
+    pub several_nodes: bool,
     body: Body,
 }
 
@@ -55,17 +57,28 @@ pub fn cases() -> Vec<Case> {
     [records::CASES, offsets::CASES, topics::CASES, limits::CASES, groups::CASES, faults::CASES].concat()
 }
 
-/// A case of each named function: `case_table![sharing: a, b; breaking: c]`.
+/// A case of each named function: `case_table![sharing: a, b; breaking: c, #[several_nodes] d]`.
 macro_rules! case_table {
-    (sharing: $($sharing:ident),* $(,)? ; breaking: $($breaking:ident),* $(,)?) => {
+    (
+        sharing: $($(#[$of_sharing:ident])? $sharing:ident),* $(,)? ;
+        breaking: $($(#[$of_breaking:ident])? $breaking:ident),* $(,)?
+    ) => {
         pub(super) const CASES: &[$crate::suite::Case] = &[
             $($crate::suite::Case {
-                name: stringify!($sharing), breaks_nodes: false, body: |cluster| Box::pin($sharing(cluster)),
+                name: stringify!($sharing),
+                breaks_nodes: false,
+                several_nodes: case_table!(@ $($of_sharing)?),
+                body: |cluster| Box::pin($sharing(cluster)),
             },)*
             $($crate::suite::Case {
-                name: stringify!($breaking), breaks_nodes: true, body: |cluster| Box::pin($breaking(cluster)),
+                name: stringify!($breaking),
+                breaks_nodes: true,
+                several_nodes: case_table!(@ $($of_breaking)?),
+                body: |cluster| Box::pin($breaking(cluster)),
             },)*
         ];
     };
+    (@) => { false };
+    (@ several_nodes) => { true };
 }
 use case_table;

@@ -7,7 +7,7 @@ use ottla::ErrorCode;
 use ottla::admin::{NewPartitions, NewTopic, TopicResults};
 
 use super::io::{contents, read, send_all};
-use super::{NODES, TestCluster, case_table, eventually};
+use super::{TestCluster, case_table, eventually};
 use crate::record::PlainRecord;
 
 case_table![sharing:
@@ -29,7 +29,7 @@ async fn a_topic_is_made_listed_described_and_removed(cluster: TestCluster) {
     assert_eq!(description.partitions.len(), 5);
     for (i, partition) in description.partitions.iter().enumerate() {
         assert_eq!(partition.partition, i as i32);
-        assert_eq!(partition.replicas.len(), NODES as usize);
+        assert_eq!(partition.replicas.len(), cluster.nodes() as usize);
         assert!(partition.replicas.contains(&partition.leader.unwrap()), "a replica leads");
     }
     admin.delete_topics([&topic]).await.unwrap().all().unwrap();

@@ -1,10 +1,9 @@
-//! Our members beside Java's: in groups of their own, which Java's own tools show alike, and in one.
+//! Our group beside Java's: Java's own tools show both alike. In one group they stand in `crates/cli/tests/mixed_groups`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla::consumer::assignor::built_in;
 use ottla::{AutoOffsetReset, Client, TopicPartition};
 use protocol_tests::kafka::{JavaTool, Toolbox};
 use protocol_tests::record::PlainRecord;
@@ -13,14 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::interop::{Test, tool};
 
-pub(crate) const TESTS: &[(&str, Test)] = &[
-    ("kafka_consumer_groups_shows_our_group_as_it_shows_javas", |kafka| {
-        Box::pin(kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka))
-    }),
-    ("javas_members_and_ours_share_a_group_whoever_leads", |kafka| {
-        Box::pin(javas_members_and_ours_share_a_group_whoever_leads(kafka))
-    }),
-];
+pub(crate) const TESTS: &[(&str, Test)] = &[("kafka_consumer_groups_shows_our_group_as_it_shows_javas", |kafka| {
+    Box::pin(kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka))
+})];
 
 const PARTITIONS: i32 = 3;
 const RECORDS: usize = 30;
@@ -39,7 +33,7 @@ async fn kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka: Arc<Real
     send_all(&client.producer().build().unwrap(), &topic, &records.collect::<Vec<_>>()).await;
 
     let (javas, ours) = (cluster.topic_name("javas"), cluster.topic_name("ours"));
-    let java = java_member(&cluster, &toolbox, &topic, &javas, &[]);
+    let java = java_member(&cluster, &toolbox, &topic, &javas);
     let consumer = client.consumer().group_id(&ours).auto_offset_reset(AutoOffsetReset::Earliest);
     let mut consumer = consumer.build().unwrap();
     consumer.subscribe([&*topic]).unwrap();
@@ -76,80 +70,11 @@ async fn kafka_consumer_groups_shows_our_group_as_it_shows_javas(kafka: Arc<Real
     polling.abort();
 }
 
-async fn javas_members_and_ours_share_a_group_whoever_leads(kafka: Arc<RealKafka>) {
-    let cluster = TestCluster::kafka("mixed", kafka.clone());
-    let toolbox = kafka.cluster().toolbox();
-    for (assignor, class) in [("range", "RangeAssignor"), ("cooperative-sticky", "CooperativeStickyAssignor")] {
-        tokio::join!(mix(&cluster, toolbox, assignor, class, true), mix(&cluster, toolbox, assignor, class, false));
-    }
-}
-
-/// Java's member and ours share a group; then ours leaves. Whoever comes first leads.
-async fn mix(cluster: &TestCluster, toolbox: &Toolbox, assignor: &str, class: &str, is_java_first: bool) {
-    let topic = cluster.topic(&format!("{assignor}-{is_java_first}"), PARTITIONS).await;
-    let (client, group) = (cluster.client(), topic.clone());
-    let producer = client.producer().build().unwrap();
-    let send = async || {
-        let records = (0..RECORDS as i32).map(|i| PlainRecord::new("k", "v").to_partition(i % PARTITIONS));
-        send_all(&producer, &topic, &records.collect::<Vec<_>>()).await;
-    };
-    let strategy = format!("partition.assignment.strategy=org.apache.kafka.clients.consumer.{class}");
-    let properties = [&*strategy, "auto.commit.interval.ms=500"];
-    let consumer = client
-        .consumer()
-        .group_id(&group)
-        .partition_assignment_strategy(built_in(assignor))
-        .heartbeat_interval(Duration::from_millis(500))
-        .auto_commit_interval(Duration::from_millis(500))
-        .auto_offset_reset(AutoOffsetReset::Earliest);
-    let mut consumer = consumer.build().unwrap();
-    consumer.subscribe([&*topic]).unwrap();
-
-    send().await;
-    let java = if is_java_first {
-        let java = java_member(cluster, toolbox, &topic, &group, &properties);
-        committed(&client, &group, &topic, RECORDS).await;
-        java
-    } else {
-        read(&mut consumer, RECORDS).await;
-        java_member(cluster, toolbox, &topic, &group, &properties)
-    };
-    eventually("Java's member and ours share the partitions", async || {
-        consumer.poll(Duration::from_millis(100)).await.unwrap();
-        let shared = (1..PARTITIONS as usize).contains(&consumer.assignment().len());
-        (shared && consumer.group_metadata().is_some() && !consumer.rebalance_pending()).then_some(())
-    })
-    .await;
-    let member = consumer.group_metadata().unwrap();
-    assert_eq!(member.leader_id != member.member_id, is_java_first, "{member:?}");
-    assert_eq!(&*member.assignor, assignor);
-
-    // Neither could commit these alone.
-    send().await;
-    let all_committed = committed(&client, &group, &topic, 2 * RECORDS);
-    tokio::select! {
-        () = all_committed => {}
-        () = async { loop { consumer.poll(Duration::from_secs(1)).await.unwrap(); } } => {}
-    }
-    consumer.close().await.unwrap();
-    send().await;
-    committed(&client, &group, &topic, 3 * RECORDS).await;
-    assert!(!java.is_finished());
-    java.abort();
-}
-
 /// Java's console consumer as the member of a group. Aborting the task kills it.
-fn java_member(
-    cluster: &TestCluster,
-    toolbox: &Toolbox,
-    topic: &str,
-    group: &str,
-    properties: &[&str],
-) -> JoinHandle<()> {
+fn java_member(cluster: &TestCluster, toolbox: &Toolbox, topic: &str, group: &str) -> JoinHandle<()> {
     let (toolbox, bootstrap) = (toolbox.clone(), cluster.bootstrap_servers());
     let arguments = ["--bootstrap-server", &bootstrap, "--topic", topic, "--group", group, "--from-beginning"];
-    let properties = properties.iter().flat_map(|property| ["--consumer-property", property]);
-    let arguments: Vec<_> = arguments.into_iter().chain(properties).map(str::to_owned).collect();
+    let arguments = arguments.map(str::to_owned);
     tokio::spawn(async move {
         let ended = toolbox.run(JavaTool::ConsoleConsumer, arguments, b"", Duration::from_mins(5)).await;
         panic!("the console consumer ended: {ended:?}");

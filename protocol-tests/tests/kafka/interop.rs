@@ -26,10 +26,12 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     ("javas_console_tools_work_with_the_broker_command", |kafka| {
         Box::pin(javas_console_tools_work_with_the_broker_command(kafka))
     }),
-    ("the_quickstart_runs_on_one_broker_and_on_three", |kafka| {
-        Box::pin(the_quickstart_runs_on_one_broker_and_on_three(kafka))
-    }),
 ];
+
+/// Those that need a cluster of several brokers.
+pub(crate) const TESTS_OF_SEVERAL: &[(&str, Test)] = &[("the_quickstart_runs_on_one_broker_and_on_three", |kafka| {
+    Box::pin(the_quickstart_runs_on_one_broker_and_on_three(kafka))
+})];
 
 const CODECS: [(&str, Compression); 5] = [
     ("none", Compression::None),

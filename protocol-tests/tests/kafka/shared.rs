@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use protocol_tests::kafka::Toolbox;
+use protocol_tests::kafka::{self, Toolbox};
 use protocol_tests::suite::{Case, RealKafka, TestCluster};
 use tokio::runtime::Runtime;
 
@@ -58,7 +58,8 @@ impl Shared {
         let mut kafka = self.kafka.lock().unwrap_or_else(PoisonError::into_inner);
         kafka
             .get_or_insert_with(|| {
-                Arc::new(self.runtime.block_on(RealKafka::start(self.toolbox.clone())).expect("the brokers start"))
+                let started = self.runtime.block_on(RealKafka::start(self.toolbox.clone(), kafka::brokers()));
+                Arc::new(started.expect("the brokers start"))
             })
             .clone()
     }

@@ -120,6 +120,7 @@ impl<'l> Checker<'l> {
             | Event::Failed { .. }
             | Event::Asked { .. }
             | Event::Answered { .. }
+            | Event::Alive { .. }
             | Event::Healed { .. } => {}
             Event::Acknowledged { partition, offset, sequence } => {
                 self.acknowledged.insert(*sequence, (partition.clone(), *offset));

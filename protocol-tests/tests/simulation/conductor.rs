@@ -201,7 +201,7 @@ impl World {
             self.start_member(0);
         }
         for running in self.running.values() {
-            running.stay_quick();
+            running.tell(Command::Quick);
             running.tell(Command::Subscribe { topics: BTreeSet::from(TOPICS) });
         }
         self.history.record(Event::Healed { bound: self.scenario.timing.settle_bound() });
@@ -267,6 +267,9 @@ impl World {
                 let theirs = membership.generation_id;
                 return Err(format!("{name} is in generation {theirs}, the group in {generation}; known: {is_known}"));
             }
+            if !self.is_alive(name) {
+                return Err(format!("{name} has not heard from its coordinator since all was healed"));
+            }
             if consumer.rebalance_pending() {
                 return Err(format!("{name} is to rejoin generation {generation}"));
             }
@@ -278,6 +281,17 @@ impl World {
         }
         let missing = self.all_partitions().difference(&assigned).cloned().collect::<Vec<_>>();
         if missing.is_empty() { Ok(generation) } else { Err(format!("nobody has {missing:?}")) }
+    }
+
+    /// Whether a heartbeat of the member's was answered since nothing goes wrong any more. What went wrong just before is
+    /// not known to everybody yet, such as a coordinator that has moved, or a connection that leads nowhere.
+    fn is_alive(&self, name: Name) -> bool {
+        let healed = |event: &Event| matches!(event, Event::Healed { .. });
+        let alive = |event: &Event| matches!(event, Event::Alive { member } if *member == name);
+        self.history.with(|entries| {
+            let since = entries.iter().rev().map(|entry| &entry.event).take_while(|event| !healed(event));
+            since.into_iter().any(alive)
+        })
     }
 
     /// What the member's listener was told last: the generation, and all that is assigned to the member.

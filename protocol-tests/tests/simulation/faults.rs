@@ -63,7 +63,10 @@ const FAULTS: &[(ApiKey, &[ErrorCode])] = &[
             ErrorCode::UnstableOffsetCommit,
         ],
     ),
-    (ApiKey::LeaveGroup, &[ErrorCode::NotCoordinator]),
+    (
+        ApiKey::LeaveGroup,
+        &[ErrorCode::NotCoordinator, ErrorCode::CoordinatorNotAvailable, ErrorCode::CoordinatorLoadInProgress],
+    ),
     (ApiKey::Fetch, &[ErrorCode::NotLeaderOrFollower, ErrorCode::UnknownLeaderEpoch, ErrorCode::KafkaStorageError]),
     (ApiKey::ListOffsets, &[ErrorCode::NotLeaderOrFollower]),
     (ApiKey::Metadata, &[ErrorCode::LeaderNotAvailable]),

@@ -53,6 +53,8 @@ pub(crate) enum Event {
     Asked { member: Name, what: String },
     /// It was answered, or a commit was with an error.
     Answered { member: Name, what: String },
+    /// A heartbeat was answered without an error: the member and its coordinator have each other.
+    Alive { member: Name },
     /// A commit left the client.
     CommitSent { member: Name, partition: TopicPartition, offset: i64 },
     /// The coordinator said that it has it.
@@ -112,6 +114,7 @@ impl fmt::Display for Event {
             Self::Sought { member, partition, offset } => write!(formatter, "{member} sought {partition} to {offset}"),
             Self::Asked { member, what } => write!(formatter, "{member}   > {what}"),
             Self::Answered { member, what } => write!(formatter, "{member}   < {what}"),
+            Self::Alive { member } => write!(formatter, "{member}   < Heartbeat"),
             Self::CommitSent { member, partition, offset } => {
                 write!(formatter, "{member} sends a commit of {partition} at {offset}")
             }

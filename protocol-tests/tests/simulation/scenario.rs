@@ -58,11 +58,13 @@ impl Timing {
     /// wait for it: another rebalance timeout. Partitions that a topic has got more are seen within the age of metadata, and
     /// cause a further rebalance; so do those that are given up cooperatively. What was asked of a node that is silent fails
     /// after the request timeout, and commits before a revocation go on for `default.api.timeout.ms`. An application that is
-    /// slow then is so for 1.5 of its poll intervals at the most. The rest is back-off.
+    /// slow then is so for 1.5 of its poll intervals at the most. In the end each member's next heartbeat is waited for. The
+    /// rest is back-off.
     pub(crate) fn settle_bound(&self) -> Duration {
         let stuck = self.max_poll_interval + Duration::from_secs(5);
         let given_up = self.default_api_timeout + self.request_timeout + self.partition_drain_timeout;
-        let rest = self.metadata_max_age + self.broker_session_timeout + self.coordinator_load_time;
+        let rest =
+            self.metadata_max_age + self.broker_session_timeout + self.coordinator_load_time + self.heartbeat_interval;
         let slow = self.max_poll_interval.mul_f64(1.5);
         slow + stuck + given_up + self.session_timeout + 2 * self.max_poll_interval + rest + Duration::from_secs(10)
     }

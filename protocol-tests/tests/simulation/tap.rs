@@ -117,7 +117,12 @@ impl TappedStream {
         match api {
             ApiKey::JoinGroup => self.answered(api, &response::<JoinGroupResponse>(frame, version), version),
             ApiKey::SyncGroup => self.answered(api, &response::<SyncGroupResponse>(frame, version), version),
-            ApiKey::Heartbeat => self.answered(api, &response::<HeartbeatResponse>(frame, version), version),
+            ApiKey::Heartbeat => match response::<HeartbeatResponse>(frame, version) {
+                HeartbeatResponse { error_code: ErrorCode::None, .. } => {
+                    self.tap.history.record(Event::Alive { member: self.tap.member });
+                }
+                refusal => self.answered(api, &refusal, version),
+            },
             ApiKey::LeaveGroup => self.answered(api, &response::<LeaveGroupResponse>(frame, version), version),
             _ => self.commit_answered(response::<OffsetCommitResponse>(frame, version), &offsets),
         }

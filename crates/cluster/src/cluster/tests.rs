@@ -14,7 +14,7 @@ use ottla_wire::{ApiKey, LeaderEpoch, Message, Reader, RequestHeader, encode_res
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::MetadataRecoveryStrategy;
+use crate::{LATE, MetadataRecoveryStrategy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -38,6 +38,8 @@ struct State {
     stale: BTreeMap<i32, MetadataResponse>,
     /// Brokers whose answers about metadata cannot be read.
     garbled: Vec<i32>,
+    /// Brokers that hang: they accept connections and answer nothing.
+    hung: Vec<i32>,
 }
 
 fn address(node: i32) -> Address {
@@ -93,6 +95,9 @@ impl Brokers {
             let length = stream.read_u32().await?;
             let mut frame = vec![0; length as usize];
             stream.read_exact(&mut frame).await?;
+            if self.state().hung.contains(&node) {
+                continue;
+            }
             let answer = self.answer(node, frame.into());
             stream.write_all(&answer).await?;
         }
@@ -184,6 +189,18 @@ async fn a_bootstrap_server_that_does_not_answer_is_passed_over() {
         let metadata = cluster.refresh(Topics::None).await.unwrap();
         assert_eq!(metadata.brokers().len(), 1);
         assert_eq!(cluster.metadata().controller(), Some(NodeId(2)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bootstrap_server_that_hangs_is_waited_for_while_the_next_is_asked() {
+    let brokers = Brokers::start(&[1, 2]);
+    brokers.state().hung.push(1);
+    for seed in 0..8 {
+        let cluster = Cluster::new(brokers.config(&[1, 2]).seed(seed)).unwrap();
+        let start = Instant::now();
+        cluster.refresh(Topics::None).await.unwrap();
+        assert!(start.elapsed() <= LATE, "{:?}", start.elapsed());
     }
 }
 
@@ -375,6 +392,85 @@ async fn what_the_broker_that_answers_has_not_heard_yet_is_asked_of_another() {
         cluster.refresh(Topics::named(["t"])).await.unwrap();
         assert!(start.elapsed() < SECOND * 5, "the same broker is asked for ever");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_hangs_delays_what_may_be_asked_of_any_by_moments_and_once() {
+    let brokers = Brokers::start(&[1, 2, 3]);
+    brokers.lead("t", 1, 4);
+    let cluster = brokers.cluster(&[1]);
+    cluster.topic("t").await.unwrap();
+    // The broker that the client is connected to, and would therefore ask first.
+    let connected = cluster.request(Destination::AnyNode, &find()).await.unwrap().node_id.0;
+    brokers.state().hung.push(connected);
+    brokers.lead("t", 2, 5);
+    let start = Instant::now();
+    let metadata = cluster.refresh(Topics::named(["t"])).await.unwrap();
+    assert_eq!(metadata.leader("t", 0).unwrap().node, NodeId(2));
+    assert!(start.elapsed() <= LATE + SECOND / 5, "{:?}", start.elapsed());
+    let start = Instant::now();
+    for _ in 0..3 {
+        assert_ne!(cluster.request(Destination::AnyNode, &find()).await.unwrap().node_id.0, connected);
+        cluster.refresh(Topics::named(["t"])).await.unwrap();
+    }
+    assert!(start.elapsed() < SECOND * 2, "it was not asked first again: {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_lead_nowhere_delay_what_may_be_asked_of_any_by_a_moment() {
+    for (nodes, asks_for_metadata) in [(&[1][..], false), (&[1], true), (&[1, 2, 3], false), (&[1, 2, 3], true)] {
+        let brokers = Brokers::start(nodes);
+        brokers.lead("t", 1, 4);
+        let cluster = brokers.cluster(&[1]);
+        cluster.topic("t").await.unwrap();
+        for node in nodes {
+            cluster.request(Destination::Node(NodeId(*node)), &find()).await.unwrap();
+            brokers.network.half_open(&address(*node));
+        }
+        let start = Instant::now();
+        if asks_for_metadata {
+            cluster.refresh(Topics::named(["t"])).await.unwrap();
+        } else {
+            cluster.request(Destination::AnyNode, &find()).await.unwrap();
+        }
+        assert!(start.elapsed() <= LATE + SECOND / 5, "{:?} of {nodes:?}", start.elapsed());
+        // The new connection is kept.
+        let start = Instant::now();
+        cluster.request(Destination::AnyNode, &find()).await.unwrap();
+        assert!(start.elapsed() < SECOND / 5, "{:?} of {nodes:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whichever_broker_is_said_to_be_the_controller_is_no_news() {
+    let brokers = Brokers::start(&[1, 2]);
+    brokers.lead("t", 1, 4);
+    let cluster = brokers.cluster(&[1]);
+    cluster.topic("t").await.unwrap();
+    let start = Instant::now();
+    for round in 0..6 {
+        brokers.describe(if round % 2 == 0 { &[2, 1] } else { &[1, 2] });
+        cluster.refresh(Topics::named(["t"])).await.unwrap();
+    }
+    assert!(start.elapsed() > SECOND * 2, "each time it is asked later: {:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_be_reached_does_not_delay_what_is_asked_about_its_topics() {
+    let brokers = Brokers::start(&[1, 2]);
+    brokers.lead("t", 2, 4);
+    let cluster = brokers.cluster(&[1]);
+    cluster.topic("t").await.unwrap();
+    tokio::time::sleep(SECOND * 10).await;
+    brokers.network.refuse(&address(2), true);
+    brokers.network.cut(&address(2));
+    let (asked, start) = (brokers.asked(), Instant::now());
+    cluster.connection(NodeId(2), ConnectionRole::Produce).await.unwrap_err();
+    tokio::task::yield_now().await;
+    cluster.refresh(Topics::named(["t"])).await.unwrap();
+    assert_eq!((brokers.asked(), start.elapsed()), (asked + 1, Duration::ZERO));
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(brokers.asked(), asked + 1, "that answer told of the nodes, too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -582,10 +678,13 @@ async fn dropping_the_last_clone_closes_its_connections() {
 fn settings_that_cannot_be_are_named() {
     let config = || ClusterConfig::new([address(1)]);
     let table = [
-        (ClusterConfig::new([]), "bootstrap.servers names no server"),
-        (config().retry_backoff(SECOND * 2), "retry.backoff.ms is over retry.backoff.max.ms"),
-        (config().default_api_timeout(SECOND), "default.api.timeout.ms is below request.timeout.ms"),
-        (config().max_in_flight_requests(0), "max.in.flight.requests.per.connection is zero"),
+        (ClusterConfig::new([]), "bootstrap.servers is empty, which is no server"),
+        (config().retry_backoff(SECOND * 2), "retry.backoff.ms is 2000 ms, which is more than retry.backoff.max.ms"),
+        (
+            config().default_api_timeout(SECOND),
+            "default.api.timeout.ms is 1000 ms, which is less than request.timeout.ms",
+        ),
+        (config().max_in_flight_requests(0), "max.in.flight.requests.per.connection is 0, which is not positive"),
     ];
     for (config, expected) in table {
         assert_eq!(Cluster::new(config).unwrap_err().to_string(), expected);

@@ -74,6 +74,16 @@ impl Metadata {
         self.partition(topic, partition)?.leader()
     }
 
+    /// Whether this is news to who knew `before`. Which broker is the controller is none, where one was known: those of a KRaft
+    /// cluster name any of them, each time another.
+    pub(crate) fn says_more_than(&self, before: &Self) -> bool {
+        let Self { cluster_id, brokers, controller, topics, names, all_topics } = self;
+        let is_controller_news = before.controller.is_none() && controller.is_some();
+        is_controller_news
+            || (cluster_id, brokers, topics, names, all_topics)
+                != (&before.cluster_id, &before.brokers, &before.topics, &before.names, &before.all_topics)
+    }
+
     /// Whether the topics are all that the cluster has (and this client may see), not only those asked about.
     pub fn has_all_topics(&self) -> bool {
         self.all_topics

@@ -54,6 +54,37 @@ async fn a_killed_node_costs_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_hangs_is_left_for_another_as_soon_as_there_is_one() {
+    for hung_before_the_start in [false, true] {
+        let setup = Setup::start(3, 1).await;
+        let mut consumer = setup.consumer().build().unwrap();
+        setup.append(0, 1).await;
+        let hung = setup.embedded.describe_partition("topic", 0).await.unwrap().leader.unwrap();
+        // It answers nothing, whatever it is asked: metadata, too.
+        let hang = || setup.embedded.faults().inject(Fault::black_hole().on_node(hung).always());
+        if hung_before_the_start {
+            hang();
+        }
+        consumer.assign_topic("topic").await.unwrap();
+        let mut seen = Seen::default();
+        if !hung_before_the_start {
+            seen = read(&mut consumer, 1).await;
+            hang();
+        }
+        assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
+        let next = setup.embedded.nodes().find(|node| *node != hung).unwrap();
+        let moved = tokio::time::Instant::now();
+        setup.embedded.move_leader("topic", 0, next).await.unwrap();
+        setup.append(0, 1).await;
+        while seen.count() < 2 {
+            seen.take(&consumer.poll(LONG).await.unwrap());
+        }
+        assert!(moved.elapsed() < Duration::from_secs(2), "{:?}", moved.elapsed());
+        seen.assert_complete(1, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn broken_connections_cost_no_record() {
     let setup = Setup::start(1, 2).await;
     let mut consumer = setup.consumer().build().unwrap();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ottla_consumer::{Error, FetchError};
+use ottla_wire::ApiKey;
 use ottla_wire::compression::{Compression, Compressor};
 use ottla_wire::records::{BatchBuilder, ProducerState};
 
@@ -103,6 +104,25 @@ async fn a_batch_larger_than_the_bound_gets_through_alone() {
     }
     sizes.sort_unstable();
     assert_eq!(sizes, [[20_000; 3], [20_000; 3], [900_000; 3]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_waits_for_memory_casts_no_doubt_on_its_broker() {
+    let setup = Setup::start(1, 1).await;
+    setup.append_bytes(0, large_batch(20_000, Compression::None), 1).await;
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
+    consumer.assign_topic("topic").await.unwrap();
+    let held = consumer.poll(LONG).await.unwrap();
+    // It is larger than the bound, and waits until it is alone.
+    setup.append_bytes(0, large_batch(900_000, Compression::None), 1).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let node = setup.embedded.nodes().next().unwrap();
+    let asked = || setup.embedded.faults().requests(node, ApiKey::Metadata);
+    let before = asked();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(asked(), before);
+    drop(held);
+    assert_eq!(consumer.poll(LONG).await.unwrap().record_count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,6 @@
 //! Leaving: because the application says so, or because it has not polled for too long.
 //!
-//! The member is none from that moment on, whatever becomes of LeaveGroup: it is sent once, and its answer changes
-//! nothing. A static member does not send it (KIP-345): its partitions are kept for it until its session ends.
+//! The member is none from that moment on, whatever becomes of LeaveGroup: its answer changes nothing here. A static member does not send it (KIP-345): its partitions are kept for it until its session ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

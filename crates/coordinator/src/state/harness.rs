@@ -20,6 +20,7 @@ use crate::request::{Incoming, Outgoing};
 use crate::{Error, GroupConfig, GroupEvent};
 
 pub(crate) const NODE: NodeId = NodeId(1);
+pub(crate) const OTHER_NODE: NodeId = NodeId(2);
 pub(crate) const TOPIC: &str = "topic";
 
 /// Gives all to the first member.
@@ -78,7 +79,8 @@ impl Harness {
         };
         let now = origin();
         let timeouts = Timeouts { request: Duration::from_secs(30), api: Duration::from_mins(1) };
-        let state = State::new(config, timeouts, backoff, now);
+        let pace = Backoff::new(Duration::from_millis(100), Duration::from_millis(500), Rng::with_seed(0));
+        let state = State::new(config, timeouts, backoff, pace, now);
         Self { state, now, sent: VecDeque::new(), jobs: Vec::new(), asks: 0, disconnects: 0, abandoned: 0 }
     }
 

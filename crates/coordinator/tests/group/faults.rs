@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ottla_broker::Fault;
-use ottla_coordinator::{Coordinator, Error, GroupConfig, GroupEvent, InvalidSetting};
+use ottla_cluster::InvalidSetting;
+use ottla_coordinator::{Coordinator, Error, GroupConfig, GroupEvent};
 use ottla_wire::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
@@ -71,16 +72,54 @@ async fn a_commit_that_is_tried_again_and_again_keeps_nobody_from_leaving() {
     }
 }
 
+/// What a coordinator that moves, comes up or goes away says to LeaveGroup.
+fn passing() -> [(Fault, Option<ErrorCode>); 5] {
+    let refused = |code| (Fault::error(code).on_api(ApiKey::LeaveGroup), Some(code));
+    [
+        refused(ErrorCode::NotCoordinator),
+        refused(ErrorCode::CoordinatorNotAvailable),
+        refused(ErrorCode::CoordinatorLoadInProgress),
+        (Fault::close_connection().on_api(ApiKey::LeaveGroup), None),
+        (Fault::close_connection().on_api(ApiKey::LeaveGroup).after_handling(), None),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_that_fails_for_a_while_is_tried_again_in_its_time() {
+    for (fault, _) in passing() {
+        for is_closed in [true, false] {
+            let cluster = start(in_memory()).await;
+            let mut member = Member::join(&client(&cluster), config());
+            member.poll_until_assigned(1).await;
+            cluster.faults().inject(fault.clone().times(2));
+            let before = Instant::now();
+            if is_closed {
+                member.coordinator.close(Some("done"), QUICK).await.unwrap();
+            } else {
+                assert!(member.handle().leave("done", QUICK).await);
+            }
+            assert!(before.elapsed() < QUICK);
+            assert!(cluster.describe_group(GROUP).await.unwrap().members.is_empty());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_moves_at_the_moment_of_close_is_followed() {
+    let cluster = start(in_memory()).await;
+    let mut member = Member::join(&client(&cluster), config());
+    member.poll_until_assigned(1).await;
+    let nodes: Vec<_> = cluster.nodes().collect();
+    let coordinator = cluster.coordinator(GROUP).await.unwrap();
+    let other = nodes.into_iter().find(|node| *node != coordinator).unwrap();
+    cluster.move_coordinator(GROUP, other).await.unwrap();
+    member.coordinator.close(Some("done"), QUICK).await.unwrap();
+    assert!(cluster.describe_group(GROUP).await.unwrap().members.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leave_that_nobody_confirmed_is_none() {
-    let faults = [
-        (Fault::close_connection().on_api(ApiKey::LeaveGroup), None),
-        (
-            Fault::error(ErrorCode::CoordinatorLoadInProgress).on_api(ApiKey::LeaveGroup),
-            Some(ErrorCode::CoordinatorLoadInProgress),
-        ),
-    ];
-    for (fault, error_code) in faults {
+    for (fault, error_code) in passing() {
         for is_closed in [true, false] {
             let cluster = start(in_memory()).await;
             let mut member = Member::join(&client(&cluster), config());
@@ -90,15 +129,28 @@ async fn a_leave_that_nobody_confirmed_is_none() {
             if is_closed {
                 let error = member.coordinator.close(Some("done"), QUICK).await.unwrap_err();
                 assert_eq!(error.error_code(), error_code, "{error}");
-                assert!(matches!(error, Error::NoAnswer { .. } | Error::Refused { .. }), "{error}");
+                assert!(matches!(error, Error::TimedOut { attempted: "LeaveGroup", .. }), "{error}");
             } else {
                 assert!(!member.handle().leave("done", QUICK).await);
                 assert!(member.handle().membership().is_none(), "it has left all the same");
             }
-            assert!(before.elapsed() < QUICK, "it is known at once");
-            assert_eq!(cluster.describe_group(GROUP).await.unwrap().members.len(), 1);
+            assert_eq!(before.elapsed(), QUICK, "it is tried to the end");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leave_that_is_refused_for_good_is_known_at_once() {
+    let cluster = start(in_memory()).await;
+    let mut member = Member::join(&client(&cluster), config());
+    member.poll_until_assigned(1).await;
+    let refused = Fault::error(ErrorCode::GroupAuthorizationFailed).on_api(ApiKey::LeaveGroup);
+    cluster.faults().inject(refused.always());
+    let before = Instant::now();
+    let error = member.coordinator.close(Some("done"), QUICK).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
+    assert!(before.elapsed() < QUICK);
+    assert_eq!(cluster.describe_group(GROUP).await.unwrap().members.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! | none | written |
 //! | MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE, several records | split in two, sent at once |
 //! | a retriable code, a lost connection, left out | sent again after a back-off, while retries and time last |
+//! | the same, or late, and another node leads by now | sent again at once, to that one |
 //! | any other code | refused; with record errors, each record told its own part |
 //!
 //! Codes that say the metadata is wrong have it refreshed, and a leader named in the answer is used at once.
@@ -160,10 +161,13 @@ impl Sender {
             return outcome.map_or((), |outcome| self.answer_part(now, key, outcome, leaders));
         }
         let is_expired = part.expires() <= now;
+        let leads_elsewhere = leaders.leader(&turn.topic_partition).is_some_and(|leader| leader != node);
         // No longer in flight: what this attempt may have done has been noted.
         turn.place = Place::BackingOff { until: now + self.backoff.next_delay(part.failures()), failed_on: node };
         if is_expired {
             self.expire(key);
+        } else if leads_elsewhere {
+            self.enqueue(now, key, leaders);
         }
     }
 

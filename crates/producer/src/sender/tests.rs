@@ -11,6 +11,7 @@ use crate::completion::Delivery;
 use crate::{ProducerRecord, RecordMetadata};
 
 const EXPIRES: Duration = Duration::from_mins(2);
+const LATE_MS: u64 = LATE.as_millis() as u64;
 
 /// The leader of every partition, by its number.
 #[derive(Clone, Default)]
@@ -127,6 +128,14 @@ impl Bench {
     fn time_passes(&mut self, to: u64) {
         let now = self.at(to);
         self.sender.handle_timeout(now, &self.leaders.clone());
+        self.act();
+    }
+
+    /// Metadata has come, in which these nodes lead these partitions.
+    fn metadata(&mut self, at: u64, leaders: &[(i32, i32)]) {
+        self.leaders.0.extend(leaders.iter().copied());
+        let now = self.at(at);
+        self.sender.handle_metadata(now, &self.leaders.clone());
         self.act();
     }
 
@@ -405,6 +414,8 @@ fn a_batch_in_flight_expires_but_keeps_its_turn_until_the_request_ends() {
     let mut bench = Bench::new();
     bench.add_batch(0, 1);
     let request = bench.request(0);
+    assert_eq!(bench.sender.next_deadline(), Some(bench.start + LATE));
+    bench.time_passes(LATE_MS);
     assert_eq!(bench.sender.next_deadline(), Some(bench.start + EXPIRES));
     let timeout = EXPIRES.as_millis() as u64;
     bench.time_passes(timeout);
@@ -414,6 +425,85 @@ fn a_batch_in_flight_expires_but_keeps_its_turn_until_the_request_ends() {
     assert_eq!(bench.sender.next_deadline(), None, "nothing to be done meanwhile");
     bench.answer(timeout + 1, &request, written(1));
     assert_eq!(bench.ended, [0]);
+}
+
+#[test]
+fn a_late_answer_has_the_leader_doubted_until_there_is_another_which_gets_the_batch() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 2);
+    let hung = bench.request(0);
+    bench.time_passes(LATE_MS - 1);
+    assert_eq!(bench.refreshes, 0);
+    bench.time_passes(LATE_MS);
+    assert_eq!(bench.refreshes, 1);
+    bench.metadata(LATE_MS + 10, &[]);
+    assert_eq!(bench.refreshes, 2, "nothing new: again, at the pace of the answers");
+    assert!(bench.requests(LATE_MS + 10).is_empty(), "it is waited for: nobody else could have it");
+    bench.metadata(LATE_MS + 20, &[(0, 2)]);
+    let again = bench.request(LATE_MS + 20);
+    assert_eq!((again.node, partitions(&again)), (NodeId(2), vec![0]));
+    assert_eq!(again.batches[0].records, hung.batches[0].records);
+    assert_eq!(bench.refreshes, 2, "the new leader is in no doubt");
+    bench.answer(LATE_MS + 30, &hung, written(7));
+    assert!(bench.delivered(0, 0).is_none(), "what the old leader has to say does not count any more");
+    bench.answer(LATE_MS + 40, &again, written(9));
+    assert_eq!(bench.offsets(0), [Some(9), Some(10)]);
+}
+
+#[test]
+fn a_leader_that_has_moved_may_still_answer_in_time() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 1);
+    bench.add_batch(2, 1);
+    let request = bench.request(0);
+    bench.metadata(10, &[(0, 2)]);
+    assert!(bench.requests(10).is_empty());
+    bench.time_passes(LATE_MS);
+    let again = bench.request(LATE_MS);
+    assert_eq!((again.node, partitions(&again)), (NodeId(2), vec![0]));
+    bench.answer(LATE_MS + 1, &request, written(5));
+    assert_eq!(bench.offsets(2), [Some(5)], "it leads the other partition all the same");
+    assert!(bench.delivered(0, 0).is_none());
+}
+
+#[test]
+fn one_that_was_not_waited_for_may_have_written_what_then_fails() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 1);
+    bench.request(0);
+    bench.time_passes(LATE_MS);
+    bench.metadata(LATE_MS, &[(0, 2)]);
+    let again = bench.request(LATE_MS);
+    bench.answer(LATE_MS, &again, refused(ErrorCode::TopicAuthorizationFailed));
+    assert!(bench.error(0, 0).may_have_been_written());
+}
+
+#[test]
+fn a_node_that_cannot_be_reached_is_doubted_until_it_answers() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 1);
+    let request = bench.request(0);
+    bench.fail(0, &request, &lost_connection(true));
+    for refreshes in 1..4 {
+        assert_eq!(bench.refreshes, refreshes);
+        bench.metadata(0, &[]);
+    }
+    bench.time_passes(1000);
+    let request = bench.request(1000);
+    bench.answer(1001, &request, refused(ErrorCode::NotEnoughReplicas));
+    let refreshes = bench.refreshes;
+    bench.metadata(1002, &[]);
+    assert_eq!(bench.refreshes, refreshes, "it is well, if not able");
+}
+
+#[test]
+fn a_batch_whose_leader_has_moved_when_the_attempt_fails_goes_there_at_once() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 1);
+    let request = bench.request(0);
+    bench.metadata(1, &[(0, 2)]);
+    bench.fail(2, &request, &SendFailure::LeaderMoved { was_sent: false });
+    assert_eq!(bench.request(2).node, NodeId(2));
 }
 
 #[test]

@@ -37,7 +37,8 @@ pub(super) async fn run(
             order = orders.recv() => match order {
                 Some(Command::Close { calm }) => {
                     drop(cancel);
-                    let closed = member.within(RUN_CLOSE + SLACK, "run", running).await;
+                    let limit = member.timing.partition_drain_timeout + RUN_CLOSE + SLACK;
+                    let closed = member.within(limit, "run", running).await;
                     return member.note_closed(closed, calm);
                 }
                 Some(order) => obey(member, &handle, order),
@@ -54,6 +55,7 @@ fn obey(member: &Member, handle: &ConsumerHandle, order: Command) {
     match order {
         // Done when a reader has been slow.
         Command::Slow { lasting } => return member.orders.replace_slow(Some(lasting)),
+        Command::Quick => member.orders.replace_slow(None),
         Command::Subscribe { topics } => member.subscribe(handle, &topics),
         Command::EnforceRebalance => {
             if let Err(error) = handle.enforce_rebalance("for a change") {
@@ -108,5 +110,5 @@ async fn commit(member: &Member, partition: &PartitionStream) {
     }
 }
 
-/// How long `run` takes to close at the most.
+/// How long `run` takes to close at the most, beside what it gives its readers.
 const RUN_CLOSE: Duration = Duration::from_secs(30);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_cluster::LATE;
 use ottla_wire::consumer_protocol::{Assignment, Subscription};
 use ottla_wire::messages::{
     JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember, LeaveGroupMemberResponse, LeaveGroupResponse,
@@ -11,7 +12,7 @@ use ottla_wire::messages::{
 };
 use ottla_wire::{ErrorCode, GenerationId, TopicPartition};
 
-use super::super::harness::{AllToOne, Harness, NODE, TOPIC, config, no_answer};
+use super::super::harness::{AllToOne, Harness, NODE, OTHER_NODE, TOPIC, config, no_answer};
 use super::{fixed, offsets};
 use crate::assignor::{RebalanceProtocol, TopicPartitions, Topics};
 use crate::request::{Incoming, Outgoing};
@@ -85,13 +86,17 @@ fn heartbeats_go_on_while_a_rebalance_is_pending_and_end_with_join_group() {
 }
 
 #[test]
-fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looked_for_again() {
+fn without_a_heartbeat_answered_for_two_thirds_of_the_session_timeout_the_coordinator_is_looked_for_again() {
     let mut harness = Harness::stable(config());
     harness.pass(INTERVAL);
     assert!(harness.is_sent("Heartbeat"));
+    for _ in 0..26 {
+        harness.pass(LATE);
+        harness.found(); // it is silent, and the only one that the cluster knows
+    }
+    harness.pass(LATE - MILLISECOND);
     let asks = harness.asks;
-    harness.pass(Duration::from_millis(41_999));
-    assert_eq!(harness.asks, asks);
+    assert_eq!(harness.disconnects, 0);
     harness.pass(MILLISECOND);
     assert_eq!((harness.asks, harness.disconnects), (asks + 1, 1));
     assert!(harness.state.group.membership().is_some(), "the membership is the coordinator's to end");
@@ -99,6 +104,72 @@ fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looke
     harness.pass(INTERVAL);
     harness.answer_heartbeat(ErrorCode::None);
     assert!(harness.state.group.membership().is_some() && harness.event().is_none());
+}
+
+#[test]
+fn a_coordinator_that_is_silent_is_left_for_another_as_soon_as_the_cluster_names_one() {
+    let mut harness = Harness::stable(config());
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    harness.pass(INTERVAL);
+    assert!(harness.is_sent("OffsetCommit") && harness.is_sent("Heartbeat"));
+    let asks = harness.asks;
+    harness.found();
+    harness.pass(LATE);
+    assert_eq!((harness.asks, harness.disconnects), (asks + 1, 0), "it has time, but the cluster is asked");
+    harness.state.handle_coordinator(harness.now, Ok(OTHER_NODE));
+    harness.run();
+    assert_eq!(harness.disconnects, 1);
+    harness.pass(LATE / 2);
+    for name in ["OffsetCommit", "Heartbeat"] {
+        assert_eq!(harness.take(name).0.node, OTHER_NODE, "{name} is sent again, to the new one");
+    }
+    assert!(harness.sent.is_empty() && harness.event().is_none(), "and the membership lasts");
+}
+
+#[test]
+fn what_could_not_be_sent_waits_for_the_node_that_failed_and_not_for_the_one_that_coordinates_instead() {
+    type Member = fn() -> Harness;
+    let committing: Member = || {
+        let mut harness = Harness::stable(config());
+        harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+        harness.run();
+        harness
+    };
+    let joining: Member = || Harness::preparing(config(), &[]);
+    for (name, member) in [("OffsetCommit", committing), ("JoinGroup", joining)] {
+        for (node, is_at_once) in [(NODE, false), (OTHER_NODE, true)] {
+            let mut harness = member();
+            for _ in 0..5 {
+                harness.fail(name, no_answer());
+                harness.pass(LATE * 2);
+                harness.found();
+                harness.pass(LATE * 2);
+            }
+            harness.fail(name, no_answer());
+            harness.state.handle_coordinator(harness.now, Ok(node));
+            harness.run();
+            assert_eq!(harness.is_sent(name), is_at_once, "{name} to {node}");
+        }
+    }
+}
+
+#[test]
+fn a_coordinator_that_holds_a_join_back_is_asked_about_once_a_heartbeat_s_interval() {
+    let mut harness = Harness::preparing(config(), &[]);
+    let asks = harness.asks;
+    for intervals in 1..4 {
+        harness.pass(INTERVAL - MILLISECOND);
+        assert_eq!(harness.asks, asks + intervals - 1);
+        harness.pass(MILLISECOND);
+        assert_eq!(harness.asks, asks + intervals);
+        harness.found();
+    }
+    assert!(harness.is_sent("JoinGroup") && harness.disconnects == 0, "it still is the one");
+    harness.pass(INTERVAL);
+    harness.state.handle_coordinator(harness.now, Ok(OTHER_NODE));
+    harness.run();
+    harness.pass(LATE);
+    assert_eq!(harness.take("JoinGroup").0.node, OTHER_NODE);
 }
 
 #[test]
@@ -334,12 +405,12 @@ fn commits_that_take_long_hold_leave_group_back_for_half_of_its_time() {
     let mut harness = Harness::stable(config());
     harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
     harness.leave(2 * half);
-    assert_eq!(harness.state.next_deadline(), Some(harness.now + half));
+    assert_eq!(harness.state.leaves.next_deadline(true), Some(harness.now + half));
     harness.pass(half / 2);
     assert!(!harness.is_sent("LeaveGroup"));
     harness.pass(half / 2);
     assert!(harness.is_sent("LeaveGroup") && harness.is_sent("OffsetCommit"));
-    assert_eq!(harness.state.next_deadline(), Some(harness.now + half), "the leave's end");
+    assert_eq!(harness.state.leaves.next_deadline(true), Some(harness.now + half), "the leave's end");
     // The same where the member leaves because nobody polls.
     let mut harness = Harness::stable(config());
     live(&mut harness, INTERVAL * 99);
@@ -375,6 +446,59 @@ fn a_leave_that_is_not_answered_ends_with_its_time() {
     // An answer that comes later is nobody's.
     harness.answer_leave(ErrorCode::None);
     assert!(harness.state.leaves.take_results().is_empty());
+}
+
+#[test]
+fn a_leave_follows_the_coordinator_that_moves() {
+    let mut harness = Harness::stable(config());
+    harness.leave(Duration::from_secs(10));
+    let asks = harness.asks;
+    harness.answer_leave(ErrorCode::NotCoordinator);
+    assert_eq!((harness.asks, harness.disconnects), (asks + 1, 1), "it is looked for at once");
+    harness.found();
+    harness.pass(Duration::from_secs(1));
+    let (to, _) = harness.sent.front().expect("it is asked in its turn");
+    assert_eq!(Some(*to), harness.state.coordinator.known());
+    harness.answer_leave(ErrorCode::None);
+    assert!(matches!(harness.state.leaves.take_results()[..], [(1, Ok(()))]));
+    assert_eq!(harness.state.next_deadline(), None, "nothing is left to do");
+}
+
+#[test]
+fn a_leave_is_tried_again_with_back_off_until_its_time_is_over() {
+    let mut harness = Harness::stable(config());
+    let end = harness.now + Duration::from_secs(10);
+    harness.leave(Duration::from_secs(10));
+    let mut last = Duration::ZERO;
+    for _ in 0..3 {
+        harness.answer_leave(ErrorCode::CoordinatorLoadInProgress);
+        let wait = harness.state.next_deadline().unwrap() - harness.now;
+        assert!(wait > last && !harness.is_sent("LeaveGroup"), "a longer wait than before");
+        last = wait;
+        harness.pass(wait);
+        assert!(harness.is_sent("LeaveGroup"));
+    }
+    harness.fail("LeaveGroup", no_answer());
+    harness.pass(end - harness.now);
+    let results = harness.state.leaves.take_results();
+    let [(1, Err(Error::TimedOut { source: Some(source), .. }))] = &results[..] else { panic!("{results:?}") };
+    assert!(matches!(**source, Error::NoAnswer { .. }), "the last attempt's: {source}");
+    assert_eq!(harness.state.next_deadline(), None);
+}
+
+#[test]
+fn a_leave_that_is_cut_off_with_the_coordinator_goes_to_the_next() {
+    let mut harness = Harness::stable(config());
+    harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+    harness.leave(Duration::from_secs(10));
+    harness.pass(Duration::from_secs(5));
+    assert!(harness.is_sent("OffsetCommit") && harness.is_sent("LeaveGroup"));
+    super::answer_commit(&mut harness, ErrorCode::NotCoordinator);
+    assert_eq!((harness.disconnects, harness.is_sent("LeaveGroup")), (1, false));
+    harness.found();
+    harness.pass(Duration::from_secs(1));
+    harness.answer_leave(ErrorCode::UnknownMemberId);
+    assert!(matches!(harness.state.leaves.take_results()[..], [(1, Ok(()))]), "it had been taken in before");
 }
 
 #[test]
