@@ -181,6 +181,19 @@ impl EmbeddedClusterBuilder {
         self
     }
 
+    /// Has one node speak an API in those versions only, whatever the others do, as while a cluster is being upgraded.
+    pub fn node_api_versions(mut self, node: NodeId, api: ApiKey, min: i16, max: i16) -> Self {
+        self.settings.node_api_versions.insert((node, api), VersionRange::new(min, max));
+        self
+    }
+
+    /// Whether every node serves every partition, and each answer to Metadata names another as its leader, as those of
+    /// WarpStream's agents may. Default: false.
+    pub fn leaders_take_turns(mut self, turns: bool) -> Self {
+        self.settings.leaders_take_turns = turns;
+        self
+    }
+
     /// Has the nodes not know an API.
     pub fn without_api(self, api: ApiKey) -> Self {
         self.api_versions(api, 0, -1)

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ottla_connection::clock::sleep_until;
 use ottla_connection::{Address, watch};
 use ottla_wire::NodeId;
 use tokio::sync::{mpsc, oneshot};
@@ -88,7 +90,7 @@ pub(crate) struct Driver {
     call_sender: mpsc::Sender<Call>,
     commands: mpsc::Receiver<Command>,
     answers: BTreeMap<CallId, oneshot::Sender<Answer>>,
-    next_call: u64,
+    next_call: Arc<AtomicU64>,
 }
 
 impl Driver {
@@ -104,7 +106,18 @@ impl Driver {
         let nodes = endpoints.into_iter().map(|(node, endpoint)| (node, server(endpoint))).collect();
         let settings = Arc::new(machine.state.settings.clone());
         let answers = BTreeMap::new();
-        Self { machine, clock, nodes, faults, settings, calls, call_sender, commands, answers, next_call: 0 }
+        Self {
+            machine,
+            clock,
+            nodes,
+            faults,
+            settings,
+            calls,
+            call_sender,
+            commands,
+            answers,
+            next_call: Arc::default(),
+        }
     }
 
     /// Starts every node.
@@ -117,17 +130,11 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         loop {
             self.pass_answers();
-            let deadline = self.machine.next_deadline().map(Instant::from_std);
-            let timeout = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let deadline = self.machine.next_deadline();
             tokio::select! {
                 // What was due comes before what is ordered now; what a test orders holds for every request after it.
                 biased;
-                () = timeout => {
+                () = sleep_until(deadline) => {
                     self.machine.handle_timeout(self.clock.now());
                 }
                 command = self.commands.recv() => {
@@ -136,12 +143,21 @@ impl Driver {
                         return;
                     }
                 }
-                Some(call) = self.calls.recv() => {
-                    let id = CallId(self.next_call);
-                    self.next_call += 1;
-                    self.answers.insert(id, call.answer);
-                    self.machine.handle_call(self.clock.now(), id, &call.context, call.request);
-                }
+                Some(call) = self.calls.recv() => self.take_in(call),
+            }
+        }
+    }
+
+    fn take_in(&mut self, call: Call) {
+        match call {
+            Call::Request { id, context, request, answer } => {
+                self.answers.insert(id, answer);
+                self.machine.handle_call(self.clock.now(), id, &context, request);
+            }
+            Call::Gone(id) => {
+                self.machine.cancel_call(id);
+                // Its connection sees by that that nothing is to come.
+                self.answers.remove(&id);
             }
         }
     }
@@ -224,12 +240,13 @@ impl Driver {
     }
 
     fn start_serving(&mut self, node: NodeId) -> Result<(), Error> {
-        let (calls, faults, settings) = (self.call_sender.clone(), self.faults.clone(), Arc::clone(&self.settings));
+        let (calls, next_call) = (self.call_sender.clone(), Arc::clone(&self.next_call));
+        let (faults, settings) = (self.faults.clone(), Arc::clone(&self.settings));
         let server = self.nodes.get_mut(&node).ok_or(Error::UnknownNode { node })?;
         let failed = |source: io::Error| Error::Listen { node, address: server.address.clone(), source };
         let listener = server.endpoint.listen().map_err(failed)?;
         let (stopping, stopped) = watch::channel(false);
-        let service = Service { node, calls, faults, settings, stopping: stopped };
+        let service = Service { node, calls, next_call, faults, settings, stopping: stopped };
         let mut tasks = JoinSet::new();
         tasks.spawn(service.run(listener));
         server.running = Some(Running { stopping, tasks });

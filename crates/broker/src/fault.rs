@@ -1,14 +1,17 @@
 //! Faults to be injected: which requests they hit, how often, and what they do.
 //!
 //! A fault is looked for once a request has been read, in the order in which faults were injected; the first that
-//! matches and is not used up is what happens to the request. The plan is shared between the nodes' connections and
+//! matches and is not used up is what happens to the request. Those that only [alter](crate::alteration) its answer stand
+//! beside it, as many as match: a broker that is not quite Kafka is so in several ways at once. The plan is shared between the nodes' connections and
 //! whoever injects, behind a lock that is held for the look-up only.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ottla_wire::{ApiKey, ErrorCode, NodeId};
+use ottla_wire::{ApiKey, ErrorCode, NodeId, ProducerId};
+
+use crate::alteration::{Alteration, Altered};
 
 /// What to do to a request, and to which.
 ///
@@ -33,6 +36,7 @@ pub struct Fault {
     effect: Effect,
     after_handling: bool,
     api: Option<ApiKey>,
+    min_version: i16,
     node: Option<NodeId>,
     target: Target,
     skip: u32,
@@ -47,12 +51,13 @@ pub(crate) struct Target {
 }
 
 /// What a fault does to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     Delay(Duration),
     CloseConnection,
     BlackHole,
     Error(ErrorCode),
+    Alter(Alteration),
 }
 
 impl Fault {
@@ -79,6 +84,41 @@ impl Fault {
         Self::new(Effect::BlackHole)
     }
 
+    /// The answer asks the client to leave the connection alone for so long (KIP-219). The broker itself does not wait, so
+    /// that a client which does not listen is found out. A Fetch brings nothing then, as Kafka's does: it names no
+    /// partition, and no error.
+    pub fn throttle(time: Duration) -> Self {
+        Self::new(Effect::Alter(Alteration::Throttle(time)))
+    }
+
+    /// Answers tell no leader epoch (-1), nor do the batches in them, as Azure Event Hubs' do in every version.
+    pub fn hide_leader_epochs() -> Self {
+        Self::new(Effect::Alter(Alteration::HideLeaderEpochs))
+    }
+
+    /// Metadata tells no topic id, as that of a broker which has none yet: of any topic, or of that of
+    /// [`on_topic`](Self::on_topic).
+    pub fn hide_topic_ids() -> Self {
+        Self::new(Effect::Alter(Alteration::HideTopicIds))
+    }
+
+    /// Fetch and ListOffsets take every partition for empty: its high watermark and its last offset are 0, whatever its
+    /// records' offsets are.
+    pub fn zero_high_watermarks() -> Self {
+        Self::new(Effect::Alter(Alteration::ZeroHighWatermarks))
+    }
+
+    /// Fetch lists these transactions as aborted, each by its producer and its first offset, in this order and under
+    /// either isolation level.
+    pub fn list_aborted(transactions: impl IntoIterator<Item = (ProducerId, i64)>) -> Self {
+        Self::new(Effect::Alter(Alteration::ListAborted(transactions.into_iter().collect())))
+    }
+
+    /// A Produce with acks=0 is answered all the same, as by Azure Event Hubs.
+    pub fn answer_unasked() -> Self {
+        Self::new(Effect::Alter(Alteration::AnswerUnasked))
+    }
+
     /// The request takes effect first: what is lost, late or wrong is its answer.
     pub fn after_handling(self) -> Self {
         Self { after_handling: true, ..self }
@@ -87,6 +127,11 @@ impl Fault {
     /// Requests of that API only.
     pub fn on_api(self, api: ApiKey) -> Self {
         Self { api: Some(api), ..self }
+    }
+
+    /// Requests in that version or a later one only.
+    pub fn from_version(self, version: i16) -> Self {
+        Self { min_version: version, ..self }
     }
 
     /// Requests to that node only.
@@ -125,11 +170,14 @@ impl Fault {
 
     fn new(effect: Effect) -> Self {
         let target = Target::default();
-        Self { effect, after_handling: false, api: None, node: None, target, skip: 0, times: Some(1) }
+        let (min_version, skip) = (i16::MIN, 0);
+        Self { effect, after_handling: false, api: None, min_version, node: None, target, skip, times: Some(1) }
     }
 
-    fn matches(&self, node: NodeId, api: ApiKey) -> bool {
-        self.api.is_none_or(|wanted| wanted == api) && self.node.is_none_or(|wanted| wanted == node)
+    fn matches(&self, node: NodeId, api: ApiKey, version: i16) -> bool {
+        self.api.is_none_or(|wanted| wanted == api)
+            && self.min_version <= version
+            && self.node.is_none_or(|wanted| wanted == node)
     }
 }
 
@@ -182,11 +230,14 @@ impl Faults {
     }
 
     /// What happens to a request that was just read.
-    pub(crate) fn next(&self, node: NodeId, api: ApiKey) -> Option<Hit> {
+    pub(crate) fn next(&self, node: NodeId, api: ApiKey, version: i16) -> Hits {
         let mut plan = self.plan();
         *plan.requests.entry((node, api)).or_default() += 1;
+        let mut all = Hits::default();
         for (fault, hits) in plan.faults.values_mut() {
-            if !fault.matches(node, api) || fault.times.is_some_and(|times| *hits >= times) {
+            let is_used_up = fault.times.is_some_and(|times| *hits >= times);
+            let is_alteration = matches!(fault.effect, Effect::Alter(_));
+            if is_used_up || !fault.matches(node, api, version) || (!is_alteration && all.fault.is_some()) {
                 continue;
             }
             if fault.skip > 0 {
@@ -194,16 +245,26 @@ impl Faults {
                 continue;
             }
             *hits = hits.saturating_add(1);
-            let Fault { effect, after_handling, ref target, .. } = *fault;
-            return Some(Hit { effect, after_handling, target: target.clone() });
+            let (effect, target) = (fault.effect.clone(), fault.target.clone());
+            match effect {
+                Effect::Alter(alteration) => all.alterations.push(Altered { alteration, target }),
+                effect => all.fault = Some(Hit { effect, after_handling: fault.after_handling, target }),
+            }
         }
-        None
+        all
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
         // The plan is whole between any two statements: a panic elsewhere has not broken it.
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// All that happens to a request.
+#[derive(Debug, Default)]
+pub(crate) struct Hits {
+    pub(crate) fault: Option<Hit>,
+    pub(crate) alterations: Vec<Altered>,
 }
 
 /// A fault that hits a request.
@@ -221,7 +282,7 @@ impl Hit {
             Effect::Error(code) => {
                 Some(Refusal { code, after_handling: self.after_handling, target: self.target.clone() })
             }
-            Effect::Delay(_) | Effect::CloseConnection | Effect::BlackHole => None,
+            Effect::Delay(_) | Effect::CloseConnection | Effect::BlackHole | Effect::Alter(_) => None,
         }
     }
 }
@@ -261,9 +322,15 @@ impl Refusal {
     }
 
     fn hits(&self, topic: &str, partition: Option<i32>) -> bool {
-        let Target { topic: wanted_topic, partition: wanted_partition } = &self.target;
-        wanted_topic.as_deref().is_none_or(|wanted| wanted == topic)
-            && wanted_partition.is_none_or(|wanted| partition.is_none_or(|partition| wanted == partition))
+        self.target.names(topic, partition)
+    }
+}
+
+impl Target {
+    /// Whether it is meant for that topic and, if given, partition.
+    pub(crate) fn names(&self, topic: &str, partition: Option<i32>) -> bool {
+        self.topic.as_deref().is_none_or(|wanted| wanted == topic)
+            && self.partition.is_none_or(|wanted| partition.is_none_or(|partition| wanted == partition))
     }
 }
 
@@ -275,7 +342,7 @@ mod tests {
     fn a_fault_skips_then_hits_so_many_times() {
         let faults = Faults::default();
         let id = faults.inject(Fault::close_connection().on_api(ApiKey::Fetch).skip(1).times(2));
-        let mut hit = |api| faults.next(NodeId(0), api).is_some();
+        let mut hit = |api| faults.next(NodeId(0), api, 0).fault.is_some();
         assert!(!hit(ApiKey::Produce));
         assert_eq!([ApiKey::Fetch; 4].map(&mut hit), [false, true, true, false]);
         assert_eq!(faults.hits(id), 2);
@@ -287,16 +354,37 @@ mod tests {
         let faults = Faults::default();
         faults.inject(Fault::error(ErrorCode::None).on_node(NodeId(1)));
         faults.inject(Fault::black_hole().always());
-        assert_eq!(faults.next(NodeId(0), ApiKey::Fetch).unwrap().effect, Effect::BlackHole);
-        assert_eq!(faults.next(NodeId(1), ApiKey::Fetch).unwrap().effect, Effect::Error(ErrorCode::None));
-        assert_eq!(faults.next(NodeId(1), ApiKey::Fetch).unwrap().effect, Effect::BlackHole);
+        let effect = |node| faults.next(NodeId(node), ApiKey::Fetch, 0).fault.unwrap().effect;
+        assert_eq!(effect(0), Effect::BlackHole);
+        assert_eq!(effect(1), Effect::Error(ErrorCode::None));
+        assert_eq!(effect(1), Effect::BlackHole);
+    }
+
+    #[test]
+    fn what_only_alters_the_answer_stands_beside_what_else_happens() {
+        let faults = Faults::default();
+        faults.inject(Fault::hide_topic_ids().on_api(ApiKey::Metadata).always());
+        faults.inject(Fault::delay(Duration::from_secs(1)));
+        faults.inject(Fault::hide_leader_epochs().always());
+        let hits = faults.next(NodeId(0), ApiKey::Metadata, 0);
+        assert!(hits.fault.is_some() && hits.alterations.len() == 2);
+        let hits = faults.next(NodeId(0), ApiKey::Fetch, 0);
+        assert!(hits.fault.is_none() && hits.alterations.len() == 1);
+    }
+
+    #[test]
+    fn a_fault_of_later_versions_leaves_the_earlier_ones_alone() {
+        let faults = Faults::default();
+        faults.inject(Fault::close_connection().from_version(3).always());
+        let is_hit = |version| faults.next(NodeId(0), ApiKey::ApiVersions, version).fault.is_some();
+        assert_eq!([0, 2, 3, 4].map(is_hit), [false, false, true, true]);
     }
 
     #[test]
     fn an_error_for_one_partition_leaves_the_others_alone() {
         let faults = Faults::default();
         faults.inject(Fault::error(ErrorCode::NotLeaderOrFollower).on_partition("t", 1));
-        let refusal = faults.next(NodeId(0), ApiKey::Produce).unwrap().refusal().unwrap();
+        let refusal = faults.next(NodeId(0), ApiKey::Produce, 0).fault.unwrap().refusal().unwrap();
         assert_eq!(refusal.before("t", Some(1)), Some(ErrorCode::NotLeaderOrFollower));
         assert_eq!(refusal.before("t", Some(0)), None);
         assert_eq!(refusal.before("other", Some(1)), None);

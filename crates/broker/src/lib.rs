@@ -34,9 +34,10 @@
 //! listens on loopback only). It has no transactions yet.
 //!
 //! Inside: `machine` decides without I/O on the `state`, `api` has an API a file, `group` is one consumer group, `log`
-//! holds a partition's bytes, `fault` says what goes wrong; `driver`, `node` and `network` do the I/O.
+//! holds a partition's bytes, `fault` says what goes wrong and `alteration` what is answered otherwise; `driver`, `node` and `network` do the I/O.
 #![forbid(unsafe_code)]
 
+mod alteration;
 mod api;
 mod builder;
 mod cluster;
@@ -44,6 +45,7 @@ mod driver;
 mod error;
 mod fault;
 mod fetch_session;
+mod frames;
 mod group;
 mod groups;
 mod log;

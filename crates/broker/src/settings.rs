@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_wire::{ApiKey, VersionRange};
+use ottla_wire::{ApiKey, NodeId, VersionRange};
 
 /// What a node that is killed no longer has when it comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub(crate) struct Settings {
     pub(crate) only_controller_changes_topics: bool,
     /// Versions other than all that are implemented; an empty range is an API that the brokers do not have.
     pub(crate) api_versions: BTreeMap<ApiKey, VersionRange>,
+    /// What single nodes speak instead.
+    pub(crate) node_api_versions: BTreeMap<(NodeId, ApiKey), VersionRange>,
+    pub(crate) leaders_take_turns: bool,
     pub(crate) max_frame_bytes: usize,
     pub(crate) seed: u64,
 }
@@ -73,6 +76,8 @@ impl Default for Settings {
             coordinator_load_time: Duration::ZERO,
             only_controller_changes_topics: false,
             api_versions: BTreeMap::new(),
+            node_api_versions: BTreeMap::new(),
+            leaders_take_turns: false,
             max_frame_bytes: ottla_wire::DEFAULT_MAX_FRAME_BYTES,
             seed: 0,
         }

@@ -76,7 +76,8 @@ impl TestCluster {
     pub(crate) fn send(&mut self, node: i32, version: i16, request: AnyRequest) -> CallId {
         let faults = Faults::default();
         self.fault.take().map(|fault| faults.inject(fault));
-        let refusal = faults.next(NodeId(node), ottla_wire::ApiKey::Produce).and_then(|hit| hit.refusal());
+        let refusal =
+            faults.next(NodeId(node), ottla_wire::ApiKey::Produce, version).fault.and_then(|hit| hit.refusal());
         let call = CallId(self.next_call);
         self.next_call += 1;
         let context = Context { node: NodeId(node), version, client_id: "client".to_owned(), refusal };

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use ottla_connection::{Connection, ConnectionConfig, Connector};
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 
-use crate::first_answer::first_answer;
+use crate::first_answer::{Way, first_answer};
 use crate::{Address, BootstrapFailure, Error};
 
 /// Asks each of `servers` in turn, in random order, so that not all clients burden the first.
@@ -24,7 +24,7 @@ pub(crate) async fn ask_bootstrap_servers(
     let mut order: Vec<_> = servers.iter().collect();
     random.shuffle(&mut order);
     let failures = Mutex::new(Vec::with_capacity(order.len()));
-    let ask = async |address: &Address| {
+    let ask = async |address: &Address, _| {
         let source = match ask(connector, config, address, request).await {
             Ok(response) if !response.brokers.is_empty() => return Ok(response),
             // A broker that is only starting knows of no brokers, not even of itself.
@@ -40,7 +40,7 @@ pub(crate) async fn ask_bootstrap_servers(
         Err(())
     };
     let late = |address: &Address| tracing::debug!(%address, "bootstrap server is late");
-    if let Ok(response) = first_answer(order, ask, late, |()| false).await {
+    if let Ok(response) = first_answer(order, Way::Anew, ask, late, |()| false).await {
         return Ok(response);
     }
     let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);

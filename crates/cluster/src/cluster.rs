@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::driver::{Command, Driver, LONGEST_TIMEOUT, Shared};
-use crate::first_answer::first_answer;
+use crate::first_answer::{Way, first_answer};
 use crate::metadata::merge;
 use crate::pool::Pool;
 use crate::reachability::Reachability;
-use crate::{Backoff, Broker, ClusterConfig, Error, Leader, Metadata, TopicMetadata, Topics};
+use crate::{Backoff, Broker, ClusterConfig, Error, InvalidSetting, Leader, Metadata, TopicMetadata, Topics};
 
 /// A cluster. Cloning it gives another handle to the same one.
 ///
@@ -230,10 +230,14 @@ impl Cluster {
     ///
     /// A connection that is being made is made even if the future is dropped.
     pub async fn connection(&self, node: NodeId, role: ConnectionRole) -> Result<Connection, Error> {
+        self.pooled((node, role), Way::Kept).await
+    }
+
+    async fn pooled(&self, (node, role): (NodeId, ConnectionRole), way: Way) -> Result<Connection, Error> {
         let runtime = self.start()?;
         self.find_node(node).await?;
         let Shared { pool, metadata, .. } = &*self.inner.shared;
-        let connection = pool.connection(&runtime, metadata, node, role).await;
+        let connection = pool.connection(&runtime, metadata, (node, role), way).await;
         self.noticing_failure(connection)
     }
 
@@ -264,7 +268,7 @@ impl Cluster {
     ///
     /// A request that has certainly not reached a broker is made once more, on a new connection, where the pooled one
     /// had closed. With [`Destination::AnyNode`] it has to be a question: where a node fails or is late, the next is asked,
-    /// and the first answer counts.
+    /// over a new connection where one was late, and the first answer counts.
     ///
     /// # Errors
     ///
@@ -290,16 +294,26 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<R::Response, Error> {
         let nodes = self.resolve(to).await?;
-        let ask = |node| self.ask_node(node, request, timeout);
+        if to != Destination::AnyNode {
+            let node = *nodes.first().ok_or(Error::NoController)?;
+            return self.ask_node(node, Way::Kept, request, timeout).await;
+        }
+        let ask = |node, way| self.ask_node(node, way, request, timeout);
         let late = |node| self.inner.shared.pool.handle_unanswered(node);
-        let answer = first_answer(nodes, ask, late, |error: &Error| !error.is_retriable()).await;
+        let answer = first_answer(nodes, Way::Kept, ask, late, |error: &Error| !error.is_retriable()).await;
         answer.map_err(|error| error.unwrap_or(Error::NoController))
     }
 
-    async fn ask_node<R: Request>(&self, node: NodeId, request: &R, timeout: Duration) -> Result<R::Response, Error> {
+    async fn ask_node<R: Request>(
+        &self,
+        node: NodeId,
+        way: Way,
+        request: &R,
+        timeout: Duration,
+    ) -> Result<R::Response, Error> {
         let mut has_reconnected = false;
         loop {
-            let connection = self.connection(node, ConnectionRole::General).await?;
+            let connection = self.pooled((node, ConnectionRole::General), way).await?;
             match connection.send(request, timeout).await {
                 Ok(response) => return Ok(response),
                 Err(ottla_connection::Error::Closed { written: false, .. }) if !has_reconnected => {
@@ -324,6 +338,12 @@ impl Cluster {
     /// A back-off with the cluster's settings (`retry.backoff.ms`), and a generator of its own drawn from the seed.
     pub fn backoff(&self) -> Backoff {
         Backoff::new(self.config().retry_backoff, self.config().retry_backoff_max, self.random())
+    }
+
+    /// A back-off between questions that brokers answer without telling anything new: to half of `retry.backoff.max.ms` at
+    /// most. The brokers are well, and what is waited for is learned that much sooner.
+    pub fn pace(&self) -> Backoff {
+        Backoff::new(self.config().retry_backoff, self.config().retry_backoff_max / 2, self.random())
     }
 
     /// A generator drawn from the seed.
@@ -361,7 +381,8 @@ impl Cluster {
     fn start(&self) -> Result<Handle, Error> {
         let runtime = self.runtime()?;
         if let Some(commands) = self.inner.unstarted.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let driver = Driver::new(Arc::clone(&self.inner.shared), runtime.clone(), commands, self.backoff());
+            let driver =
+                Driver::new(Arc::clone(&self.inner.shared), runtime.clone(), commands, self.backoff(), self.pace());
             runtime.spawn(driver.run());
         }
         Ok(runtime)
@@ -451,21 +472,28 @@ impl Drop for KeptTopics {
 }
 
 impl ClusterConfig {
-    fn check(&self) -> Result<(), Error> {
-        let refuse = |setting, reason| Err(Error::Config { setting, reason });
+    fn check(&self) -> Result<(), InvalidSetting> {
+        let refuse = |setting, value: &str, reason| Err(InvalidSetting::new(setting, value, reason));
+        let refuse_duration = |setting, value, reason| Err(InvalidSetting::of_duration(setting, value, reason));
         match self {
-            _ if self.bootstrap_servers.is_empty() => refuse("bootstrap.servers", "names no server"),
+            _ if self.bootstrap_servers.is_empty() => refuse("bootstrap.servers", "empty", "which is no server"),
             _ if self.retry_backoff > self.retry_backoff_max => {
-                refuse("retry.backoff.ms", "is over retry.backoff.max.ms")
+                refuse_duration("retry.backoff.ms", self.retry_backoff, "which is more than retry.backoff.max.ms")
             }
             _ if self.reconnect_backoff > self.reconnect_backoff_max => {
-                refuse("reconnect.backoff.ms", "is over reconnect.backoff.max.ms")
+                let reason = "which is more than reconnect.backoff.max.ms";
+                refuse_duration("reconnect.backoff.ms", self.reconnect_backoff, reason)
             }
-            _ if self.max_in_flight_requests == 0 => refuse("max.in.flight.requests.per.connection", "is zero"),
-            _ if self.max_frame_bytes == 0 => refuse("max_frame_bytes", "is zero"),
-            _ if self.request_timeout.is_zero() => refuse("request.timeout.ms", "is zero"),
+            _ if self.max_in_flight_requests == 0 => {
+                refuse("max.in.flight.requests.per.connection", "0", "which is not positive")
+            }
+            _ if self.max_frame_bytes == 0 => refuse("max_frame_bytes", "0", "which is not positive"),
+            _ if self.request_timeout.is_zero() => {
+                refuse_duration("request.timeout.ms", self.request_timeout, "which is not positive")
+            }
             _ if self.default_api_timeout < self.request_timeout => {
-                refuse("default.api.timeout.ms", "is below request.timeout.ms")
+                let reason = "which is less than request.timeout.ms";
+                refuse_duration("default.api.timeout.ms", self.default_api_timeout, reason)
             }
             _ => Ok(()),
         }

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ottla_connection::clock::{now, sleep_until};
 use ottla_connection::{ConnectionConfig, Connector, watch};
 use ottla_wire::messages::{MetadataRequest, MetadataResponse};
 use ottla_wire::{ErrorCode, NodeId};
@@ -16,9 +17,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::bootstrap::ask_bootstrap_servers;
-use crate::first_answer::first_answer;
+use crate::first_answer::{Way, first_answer};
 use crate::metadata::merge::{Merged, forget_topics, merge};
-use crate::pool::{Pool, now};
+use crate::pool::Pool;
 use crate::refresh::{Ask, Refresh};
 use crate::{Backoff, ClusterConfig, ConnectionRole, Error, Metadata, MetadataRecoveryStrategy, Topics};
 
@@ -79,8 +80,9 @@ impl Driver {
         runtime: Handle,
         commands: mpsc::UnboundedReceiver<Command>,
         backoff: Backoff,
+        pace: Backoff,
     ) -> Self {
-        let refresh = Refresh::new(&shared.config, backoff);
+        let refresh = Refresh::new(&shared.config, backoff, pace);
         Self {
             shared,
             runtime,
@@ -252,8 +254,8 @@ async fn attempt(shared: Arc<Shared>, runtime: Handle, ask: Ask, last: Option<No
         }
         // Stable: among the others the order stays.
         nodes.sort_by_key(|node| Some(*node) == last);
-        let ask = |node| ask_node(&shared, &runtime, node, &request);
-        match first_answer(nodes, ask, |node| shared.pool.handle_unanswered(node), ends_attempt).await {
+        let ask = |node, way| ask_node(&shared, &runtime, node, way, &request);
+        match first_answer(nodes, Way::Kept, ask, |node| shared.pool.handle_unanswered(node), ends_attempt).await {
             Ok(answer) => return Ok(answer),
             Err(Some(error)) if ends_attempt(&error) => return Err(error),
             Err(error) => failure = error,
@@ -275,8 +277,15 @@ fn ends_attempt(error: &Error) -> bool {
     matches!(error, Error::Closed | Error::Connection { source: ottla_connection::Error::Encode { .. }, .. })
 }
 
-async fn ask_node(shared: &Shared, runtime: &Handle, node: NodeId, request: &MetadataRequest) -> Result<Answer, Error> {
-    let connection = shared.pool.connection(runtime, &shared.metadata, node, ConnectionRole::General).await?;
+async fn ask_node(
+    shared: &Shared,
+    runtime: &Handle,
+    node: NodeId,
+    way: Way,
+    request: &MetadataRequest,
+) -> Result<Answer, Error> {
+    let Shared { pool, metadata, .. } = shared;
+    let connection = pool.connection(runtime, metadata, (node, ConnectionRole::General), way).await?;
     match connection.request(request).await {
         Ok(response) => {
             shared.pool.handle_answered(node);
@@ -304,13 +313,6 @@ async fn finished(under_way: &mut Option<(Ask, Attempt)>) -> (Ask, Result<Answer
     let outcome = attempt.as_mut().await;
     match under_way.take() {
         Some((ask, _)) => (ask, outcome),
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -7,18 +7,15 @@ use std::time::Duration;
 use ottla_connection::Address;
 use ottla_wire::{ErrorCode, NodeId};
 
+use crate::InvalidSetting;
+
 /// Why the cluster could not be asked, or what it refused.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting that cannot be.
-    #[error("{setting} {reason}")]
-    Config {
-        /// Its name, as Kafka has it.
-        setting: &'static str,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    Config(#[from] InvalidSetting),
     /// No bootstrap server answered.
     #[error("no bootstrap server answered: {}", Failures(.failures))]
     Bootstrap {
@@ -88,7 +85,7 @@ impl Error {
             Self::UnknownNode { .. } | Self::NoController | Self::TimedOut { .. } | Self::Metadata { .. } => true,
             Self::Connection { source, .. } => source.is_retriable(),
             Self::Topic { error_code, .. } => error_code.is_retriable(),
-            Self::Config { .. } | Self::Closed | Self::NoRuntime => false,
+            Self::Config(_) | Self::Closed | Self::NoRuntime => false,
         }
     }
 

@@ -2,7 +2,11 @@
 //!
 //! A broker that hangs keeps its connections and answers nothing: it would be waited for until the request's time is up. So
 //! the next is asked as soon as one has failed or is late, and the first answer counts.
+//!
+//! It may as well be the connection that leads nowhere: load balancers drop idle ones without a word, and then all at once. So
+//! from the first that is late on, the others are asked over [new ones](Way::Anew), and so is that one, last.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -13,28 +17,39 @@ use std::time::Duration;
 /// Far above what a broker takes that is well, and below what a cluster takes to notice that one is not.
 pub const LATE: Duration = Duration::from_secs(1);
 
-/// Asks `candidates` in turn; `is_late` is told of each that has not answered when the next is asked. `ends` says of a failure
-/// that nobody else would do better.
+/// Which connection somebody is asked over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The one that there is, made if there is none.
+    Kept,
+    /// One that is made for it, and takes the place of that one.
+    Anew,
+}
+
+/// Asks `candidates` in turn, at first over the connections that `way` says; `is_late` is told of each that has not answered when the next is asked. `ends` says of a failure
+/// that nobody else would do better. What is asked is a question: it may be asked of several, and twice.
 ///
 /// # Errors
 ///
 /// The last failure, once everybody has failed; `None` where there was nobody to ask.
 pub(crate) async fn first_answer<C: Copy, T, E, F: Future<Output = Result<T, E>>>(
     candidates: impl IntoIterator<Item = C>,
-    ask: impl Fn(C) -> F,
+    mut way: Way,
+    ask: impl Fn(C, Way) -> F,
     is_late: impl Fn(C),
     ends: impl Fn(&E) -> bool,
 ) -> Result<T, Option<E>> {
-    let mut candidates = candidates.into_iter().peekable();
+    let mut candidates: VecDeque<C> = candidates.into_iter().collect();
     let mut asked: Vec<Pin<Box<F>>> = Vec::new();
     let mut failure = None;
     loop {
-        let candidate = candidates.next();
+        let candidate = candidates.pop_front();
         match candidate {
-            Some(candidate) => asked.push(Box::pin(ask(candidate))),
+            Some(candidate) => asked.push(Box::pin(ask(candidate, way))),
             None if asked.is_empty() => return Err(failure),
             None => {}
         }
+        let may_be_late = !candidates.is_empty() || (way == Way::Kept && candidate.is_some());
         tokio::select! {
             biased; // an answer first
             outcome = first_of(&mut asked) => match outcome {
@@ -42,7 +57,13 @@ pub(crate) async fn first_answer<C: Copy, T, E, F: Future<Output = Result<T, E>>
                 Err(error) if ends(&error) => return Err(Some(error)),
                 Err(error) => failure = Some(error),
             },
-            () = tokio::time::sleep(LATE), if candidates.peek().is_some() => candidate.into_iter().for_each(&is_late),
+            () = tokio::time::sleep(LATE), if may_be_late => {
+                candidate.into_iter().for_each(&is_late);
+                if way == Way::Kept {
+                    way = Way::Anew;
+                    candidates.extend(candidate);
+                }
+            }
         }
     }
 }
@@ -69,14 +90,17 @@ mod tests {
 
     use super::*;
 
-    /// Asks candidates that each take so many milliseconds, and fail if they say so. Gives what came of it, after how long, and
-    /// how many were late.
+    /// Asks candidates that each take so many milliseconds over the connection that there is, none over a new one, and fail
+    /// if they say so. Gives what came of it, after how long, and how many were late.
     async fn ask(candidates: &[(u64, Result<i32, i32>)]) -> (Result<i32, Option<i32>>, u128, usize) {
         let (start, late) = (Instant::now(), Cell::new(0));
         let answer = first_answer(
             candidates.iter().copied(),
-            |(milliseconds, outcome)| async move {
-                sleep(Duration::from_millis(milliseconds)).await;
+            Way::Kept,
+            |(milliseconds, outcome), way| async move {
+                if way == Way::Kept {
+                    sleep(Duration::from_millis(milliseconds)).await;
+                }
                 outcome
             },
             |_| late.set(late.get() + 1),
@@ -93,15 +117,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_next_is_asked_when_one_is_late_and_the_first_answer_counts() {
-        assert_eq!(ask(&[(30_000, Ok(1)), (30_000, Ok(2)), (10, Ok(3))]).await, (Ok(3), 2_010, 2));
-        assert_eq!(ask(&[(1_500, Ok(1)), (30_000, Ok(2))]).await, (Ok(1), 1_500, 1));
+    async fn the_next_is_asked_over_a_new_connection_when_one_is_late() {
+        assert_eq!(ask(&[(30_000, Ok(1)), (30_000, Ok(2)), (10, Ok(3))]).await, (Ok(2), 1_000, 1));
+        assert_eq!(ask(&[(10, Err(1)), (30_000, Ok(2)), (10, Err(3))]).await, (Ok(2), 1_010, 1));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_last_has_its_time_and_the_late_ones_theirs() {
-        assert_eq!(ask(&[(30_000, Ok(1)), (10, Err(2))]).await, (Ok(1), 30_000, 1));
-        assert_eq!(ask(&[(30_000, Err(1)), (10, Err(2))]).await, (Err(Some(1)), 30_000, 1));
+    async fn the_first_that_is_late_is_asked_again_over_a_new_connection() {
+        assert_eq!(ask(&[(30_000, Ok(1))]).await, (Ok(1), 1_000, 1));
+        assert_eq!(ask(&[(30_000, Ok(1)), (10, Err(2))]).await, (Ok(1), 1_000, 1));
+        assert_eq!(ask(&[(10, Err(1)), (30_000, Ok(2))]).await, (Ok(2), 1_010, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_again_over_a_new_connection_who_was_asked_over_one() {
+        let ask = |milliseconds, _| async move {
+            sleep(Duration::from_millis(milliseconds)).await;
+            Err::<(), _>(milliseconds)
+        };
+        let start = Instant::now();
+        assert_eq!(first_answer([30_000, 10], Way::Anew, ask, |_| (), |_| false).await, Err(Some(30_000)));
+        assert_eq!(start.elapsed().as_millis(), 30_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_answer_counts_whoever_gives_it() {
+        // Nobody answers over a new connection.
+        let ask = |milliseconds, way| async move {
+            sleep(Duration::from_millis(if way == Way::Kept { milliseconds } else { 40_000 })).await;
+            Ok::<_, ()>(milliseconds)
+        };
+        let start = Instant::now();
+        assert_eq!(first_answer([1_500, 30_000], Way::Kept, ask, |_| (), |()| false).await, Ok(1_500));
+        assert_eq!(start.elapsed().as_millis(), 1_500);
     }
 
     #[tokio::test(start_paused = true)]

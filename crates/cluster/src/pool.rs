@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use ottla_connection::clock::now;
 use ottla_connection::{Connection, ConnectionConfig, Connector, ResponseBuffers, watch};
 use ottla_wire::NodeId;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::first_answer::{LATE, Way};
 use crate::reachability::{Candidate, Reachability};
 use crate::{Address, Broker, ConnectionRole, Error, Metadata};
 
@@ -39,6 +41,7 @@ type Key = (NodeId, ConnectionRole);
 #[derive(Debug)]
 struct Slot {
     address: Address,
+    made_at: Instant,
     state: SlotState,
 }
 
@@ -69,19 +72,20 @@ impl Pool {
         Self { connector, config, state: Mutex::new(state) }
     }
 
-    /// The connection to a node that is in `known`, made on `runtime` if there is none.
+    /// The connection to a node that is in `known`, made on `runtime` if there is none; or anew, where the one that there is
+    /// was not made just now. That one is let go of: what is in flight on it finishes.
     pub(crate) async fn connection(
         self: &Arc<Self>,
         runtime: &Handle,
         known: &Known,
-        node: NodeId,
-        role: ConnectionRole,
+        (node, role): Key,
+        way: Way,
     ) -> Result<Connection, Error> {
         loop {
             // Looked up each time: a node may move while its back-off is waited for, and whoever went on to where it
             // was would put its new connection out of place.
             let broker = known.borrow().broker(node).cloned().ok_or(Error::UnknownNode { node })?;
-            let mut outcome = match self.next_step(runtime, &broker, role)? {
+            let mut outcome = match self.next_step(runtime, &broker, role, way)? {
                 Step::Use(connection) => return Ok(connection),
                 Step::BackOff(until) => {
                     tokio::time::sleep_until(until.into()).await;
@@ -189,13 +193,22 @@ impl Pool {
         closing.join_all().await;
     }
 
-    fn next_step(self: &Arc<Self>, runtime: &Handle, broker: &Broker, role: ConnectionRole) -> Result<Step, Error> {
+    fn next_step(
+        self: &Arc<Self>,
+        runtime: &Handle,
+        broker: &Broker,
+        role: ConnectionRole,
+        way: Way,
+    ) -> Result<Step, Error> {
         let mut state = self.state();
         if state.is_closed {
             return Err(Error::Closed);
         }
         let key = (broker.node, role);
-        if let Some(slot) = state.slots.get(&key).filter(|slot| slot.address == broker.address && slot.is_alive()) {
+        let will_do = |slot: &&Slot| {
+            slot.address == broker.address && slot.is_alive() && (way == Way::Kept || slot.is_new(now()))
+        };
+        if let Some(slot) = state.slots.get(&key).filter(will_do) {
             return Ok(match &slot.state {
                 SlotState::Open(connection) => Step::Use(connection.clone()),
                 SlotState::Connecting(outcome) => Step::Await(outcome.clone()),
@@ -206,7 +219,7 @@ impl Pool {
         }
         let (sender, outcome) = watch::channel(None);
         let (address, state_of_slot) = (broker.address.clone(), SlotState::Connecting(outcome.clone()));
-        state.slots.insert(key, Slot { address: address.clone(), state: state_of_slot });
+        state.slots.insert(key, Slot { address: address.clone(), made_at: now(), state: state_of_slot });
         drop(state);
         runtime.spawn(Arc::clone(self).connect(key, address, sender));
         Ok(Step::Await(outcome))
@@ -276,6 +289,11 @@ impl Slot {
         matches!(&self.state, SlotState::Connecting(outcome) if outcome.same_channel(&done.subscribe()))
     }
 
+    /// Whether it was made so lately that nobody can have found out that it leads nowhere.
+    fn is_new(&self, now: Instant) -> bool {
+        matches!(self.state, SlotState::Connecting(_)) || now < self.made_at + LATE
+    }
+
     fn is_alive(&self) -> bool {
         match &self.state {
             SlotState::Open(connection) => !connection.is_closed(),
@@ -283,9 +301,4 @@ impl Slot {
             SlotState::Connecting(outcome) => outcome.has_changed().is_ok(),
         }
     }
-}
-
-/// The runtime's time, which a test can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_wire::{BrokerVersions, Reader, Request, ResponseHeader, decode_response, encode_request};
+use ottla_wire::{BrokerVersions, Reader, Request, ResponseHeader, decode_response, encode_request, throttle_time};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::driver::{Command, Driver, Failure, Io, IoEvent, LoadGuard, PendingRequest, now};
+use crate::clock::now;
+use crate::driver::{Command, Driver, Failure, Io, IoEvent, LoadGuard, PendingRequest, ThrottleTime};
 use crate::handshake::{Handshake, Step};
 use crate::in_flight::LONGEST_TIMEOUT;
 use crate::incoming::{Arrival, Incoming};
@@ -20,6 +21,9 @@ use crate::{Address, CloseCause, ConnectionConfig, Connector, Error, HandshakeEr
 /// One task owns the socket. Requests are queued in the order of the calls and answered in that order; up to
 /// `max_in_flight_requests` are on their way at a time. The queue is as long as callers make it: each entry belongs to
 /// a future that somebody holds, and is dropped with it unless it has begun to be written.
+///
+/// A broker that throttles (KIP-219) is not sent anything over it for as long as it asks, a minute at most. Of Produce, whose
+/// answer says so at its end, that is left to whoever asks.
 ///
 /// When the last handle is dropped, requests in flight finish (each has its deadline) and the connection closes.
 #[derive(Clone, Debug)]
@@ -53,7 +57,7 @@ pub struct RawResponse {
 
 impl Connection {
     /// Connects to `address` and learns what the broker speaks, with ApiVersions (KIP-511) from version 3 down; a
-    /// broker that closes the connection over that is connected to once more.
+    /// broker that closes the connection over that is connected to again, twice at most.
     ///
     /// The connection's task runs on the current runtime.
     ///
@@ -72,7 +76,7 @@ impl Connection {
             let outcome = tokio::time::timeout(timeout, shake_hands(&mut handshake, &mut io)).await;
             match outcome.unwrap_or(Err(HandshakeError::TimedOut { timeout })) {
                 Ok(Some(versions)) => break (io, versions),
-                Ok(None) => tracing::debug!(%address, "closed during ApiVersions, connecting anew to ask in version 0"),
+                Ok(None) => tracing::debug!(%address, "closed during ApiVersions, connecting anew"),
                 Err(source) => return Err(Error::Handshake { address: address.clone(), source }),
             }
         };
@@ -270,7 +274,9 @@ impl Connection {
             .map_err(|source| Error::Encode { api: R::API_KEY, address: address.clone(), source })?;
         *next = correlation_id.wrapping_add(1);
         let (api, load) = (R::API_KEY, LoadGuard::new(load));
-        let pending = PendingRequest { api, correlation_id, is_answered, timeout, deadline, frame, reply, load };
+        let throttle_time = ThrottleTime { find: throttle_time::<R::Response>, version };
+        let pending =
+            PendingRequest { api, correlation_id, is_answered, throttle_time, timeout, deadline, frame, reply, load };
         // An error drops the reply's sender, which says the same.
         let _: Result<_, _> = self.shared.commands.send(Command::Request(pending));
         Ok((version, answer))

@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
+use crate::clock::now;
 use crate::in_flight::{Answer, InFlight, LONGEST_TIMEOUT, Overdue};
 use crate::incoming::{Arrival, Incoming};
 use crate::outgoing::Outgoing;
@@ -39,11 +40,20 @@ pub(crate) struct PendingRequest {
     pub(crate) api: ApiKey,
     pub(crate) correlation_id: i32,
     pub(crate) is_answered: bool,
+    /// Finds in the answer how long it asks for quiet.
+    pub(crate) throttle_time: ThrottleTime,
     pub(crate) timeout: Duration,
     pub(crate) deadline: Instant,
     pub(crate) frame: Frame,
     pub(crate) reply: oneshot::Sender<Result<Bytes, Failure>>,
     pub(crate) load: LoadGuard,
+}
+
+/// [`ottla_wire::throttle_time`] of the request's response, and the version that it comes in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThrottleTime {
+    pub(crate) find: fn(&Bytes, i16) -> Duration,
+    pub(crate) version: i16,
 }
 
 /// Why a request has no answer.
@@ -231,8 +241,13 @@ impl Driver {
     fn handle_frame(&mut self, frame: Bytes) -> Result<(), CloseCause> {
         let correlation_id = ottla_wire::Reader::new(frame.clone()).i32().map_err(CloseCause::MalformedHeader)?;
         match self.in_flight.handle_response(now(), correlation_id) {
-            Ok(Answer::To(PendingRequest { reply, load, .. })) => {
+            Ok(Answer::To(PendingRequest { reply, load, throttle_time, .. })) => {
                 drop(load);
+                let throttle_time = (throttle_time.find)(&frame, throttle_time.version);
+                if !throttle_time.is_zero() {
+                    tracing::debug!(address = %self.address, ?throttle_time, "the broker throttles");
+                    self.in_flight.mute(now(), throttle_time);
+                }
                 // Nobody may be waiting any more: then the answer is dropped.
                 let _: Result<_, _> = reply.send(Ok(frame));
                 Ok(())
@@ -289,11 +304,6 @@ fn fail(request: PendingRequest, failure: Failure) {
     let PendingRequest { reply, load, .. } = request;
     drop(load);
     let _: Result<_, _> = reply.send(Err(failure));
-}
-
-/// The runtime's time, which a test can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 /// A stream that can stand in a structure with `Debug`.

@@ -4,12 +4,13 @@
 //!   connected ─▶ ApiVersions 3 ──NONE──────────────────────────────────▶ Ready
 //!                     │ UNSUPPORTED_VERSION (KIP-511: answered as version 0) ─▶ the highest it lists, or 0 ─┐
 //!                     │ an answer that cannot be read ─▶ ApiVersions 0, on the same connection ─────────────┤
-//!                     │ closed ─▶ Reconnect ─▶ ApiVersions 0 ───────────────────────────────────────────────┘
+//!                     │ closed ─▶ Reconnect ─▶ the same again ─closed─▶ Reconnect ─▶ ApiVersions 0 ──────────┘
 //! ```
 //!
-//! Kafka answers an ApiVersions request that is too new with an error; Azure Event Hubs resets the connection. Either
-//! way what is tried next is lower than what was tried, so the handshake ends. Nothing of this is remembered: the
-//! broker may be upgraded before the next connection.
+//! Kafka answers an ApiVersions request that is too new with an error; Azure Event Hubs resets the connection. That one
+//! closes proves nothing, for the broker may be about to stop: it is asked once more as before. Otherwise what is tried
+//! next is lower than what was tried, so the handshake ends. Nothing of this is remembered: the broker may be upgraded
+//! before the next connection.
 //!
 //! SASL will follow here, between ApiVersions and Ready.
 
@@ -32,6 +33,8 @@ pub(crate) struct Handshake {
     client_id: Option<String>,
     request: ApiVersionsRequest,
     version: i16,
+    /// A connection has closed already over this version.
+    closed_over: Option<i16>,
     correlation_id: i32,
 }
 
@@ -56,7 +59,7 @@ impl Handshake {
             client_software_version: software_text(&config.client_software_version),
         };
         let client_id = config.client_id.as_deref().map(str::to_owned);
-        Self { client_id, request, version: FIRST_VERSION, correlation_id: 0 }
+        Self { client_id, request, version: FIRST_VERSION, closed_over: None, correlation_id: 0 }
     }
 
     /// The transport has connected, or connected anew.
@@ -98,7 +101,9 @@ impl Handshake {
         if self.version == 0 {
             return Step::Failed(HandshakeError::Closed(cause));
         }
-        self.version = 0;
+        if self.closed_over.replace(self.version) == Some(self.version) {
+            self.version = 0;
+        }
         Step::Reconnect
     }
 

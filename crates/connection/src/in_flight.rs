@@ -12,6 +12,9 @@
 //! Produce with `acks=0` is not answered by Kafka, but Azure Event Hubs does answer it: an answer to a request that
 //! expected none, and that no later answer has overtaken, is accepted once and dropped.
 //!
+//! After an answer that asks for quiet ([`mute`](InFlight::mute), KIP-219) nothing is sent for a while. That time does count
+//! against the requests that wait: a broker that is not to be asked in their time does not answer in it.
+//!
 //! While an answer's body waits for memory of ours ([`hold`](InFlight::hold)), the broker cannot be heard: that time
 //! does not count against the requests that are sent. It does count against those that wait.
 
@@ -33,6 +36,8 @@ pub(crate) struct InFlight<T> {
     /// Ranges of correlation ids that expect no answer, oldest first; no awaited id lies within one.
     unanswered: VecDeque<(i32, i32)>,
     held_since: Option<Instant>,
+    /// Nothing is sent before.
+    muted_until: Option<Instant>,
     last_used: Instant,
     /// Not later than the first deadline. Being early costs one wake-up and saves a search at each answer.
     wake_at: Instant,
@@ -88,6 +93,7 @@ impl<T> InFlight<T> {
             written: 0,
             unanswered: VecDeque::new(),
             held_since: None,
+            muted_until: None,
             last_used: now,
             wake_at: now + max_idle,
         }
@@ -100,12 +106,16 @@ impl<T> InFlight<T> {
 
     /// Takes in a request. Correlation ids ascend (and wrap).
     pub(crate) fn submit(&mut self, correlation_id: i32, is_answered: bool, deadline: Instant, request: T) {
-        self.wake_at = self.wake_at.min(deadline);
+        self.wake_at = self.muted_until.map_or(deadline, |until| until.min(deadline)).min(self.wake_at);
         self.waiting.push_back(Entry { correlation_id, is_answered, sent_at: None, deadline, request });
     }
 
     /// The next request to be written, if the limit has room. Those that `is_withdrawn` are dropped.
     pub(crate) fn next_to_write(&mut self, now: Instant, is_withdrawn: impl Fn(&T) -> bool) -> Option<&mut T> {
+        self.unmute(now);
+        if self.muted_until.is_some() {
+            return None;
+        }
         // Requests that are not answered make no room by being answered, but by being written.
         while self.sent.len() < self.limit {
             let mut entry = self.waiting.pop_front()?;
@@ -153,6 +163,15 @@ impl<T> InFlight<T> {
         Err(Mismatch { expected, received: correlation_id })
     }
 
+    /// The broker asks for nothing to be sent for so long.
+    pub(crate) fn mute(&mut self, now: Instant, time: Duration) {
+        let until = now + time.min(LONGEST_MUTE);
+        if self.muted_until.is_none_or(|known| known < until) {
+            self.muted_until = Some(until);
+            self.wake_at = self.wake_at.min(until);
+        }
+    }
+
     /// From now on the broker cannot be heard, and that is our doing.
     pub(crate) fn hold(&mut self, now: Instant) {
         self.held_since.get_or_insert(now);
@@ -178,6 +197,7 @@ impl<T> InFlight<T> {
         if now < self.wake_at {
             return None;
         }
+        self.unmute(now);
         if let Some(position) = self.waiting.iter().position(|entry| entry.deadline <= now) {
             return self.waiting.remove(position).map(|entry| Overdue::Waiting(entry.request));
         }
@@ -205,10 +225,15 @@ impl<T> InFlight<T> {
         sent.enumerate().map(move |(position, entry)| (entry.request, position < written))
     }
 
+    fn unmute(&mut self, now: Instant) {
+        self.muted_until.take_if(|until| *until <= now);
+    }
+
     fn first_deadline(&self) -> Instant {
         let sent = if self.held_since.is_some() { None } else { Some(&self.sent) };
         let entries = self.waiting.iter().chain(sent.into_iter().flatten());
-        let first = entries.map(|entry| entry.deadline).min();
+        let muted_until = self.muted_until.filter(|_| !self.waiting.is_empty());
+        let first = entries.map(|entry| entry.deadline).chain(muted_until).min();
         // While something is in flight without a deadline that counts, the connection is not idle.
         let none = if self.is_empty() { self.max_idle } else { LONGEST_TIMEOUT };
         first.unwrap_or(self.last_used + none)
@@ -248,6 +273,9 @@ impl<T> InFlight<T> {
         }
     }
 }
+
+/// The longest that a broker's word keeps it from being asked again.
+const LONGEST_MUTE: Duration = Duration::from_mins(1);
 
 fn is_within((first, last): (i32, i32), correlation_id: i32) -> bool {
     correlation_id.wrapping_sub(first) >= 0 && last.wrapping_sub(correlation_id) >= 0

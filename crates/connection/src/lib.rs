@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+pub mod clock;
 mod config;
 mod connection;
 mod driver;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_cluster::Cluster;
+use ottla_cluster::{Cluster, InvalidSetting};
 use ottla_coordinator::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
 use ottla_coordinator::{Coordinator, GroupConfig};
-use ottla_fetcher::{AutoOffsetReset, Fetcher, FetcherConfig, InvalidSetting, IsolationLevel};
+use ottla_fetcher::{AutoOffsetReset, Fetcher, FetcherConfig, IsolationLevel};
 
 use crate::listener::{AnyListener, RebalanceListener};
 use crate::shared::{Shared, Timeouts};
@@ -221,12 +221,12 @@ impl ConsumerBuilder {
         }
         let interval = self.auto_commit_interval;
         if interval.is_zero() || interval > LONGEST_INTERVAL {
-            let value = format!("{} ms", interval.as_millis());
-            return invalid("auto.commit.interval.ms", value, "which is not between 1 ms and 24 days");
+            let (setting, reason) = ("auto.commit.interval.ms", "which is not between 1 ms and 24 days");
+            return Err(InvalidSetting::of_duration(setting, interval, reason).into());
         }
         if self.partition_drain_timeout > LONGEST_INTERVAL {
-            let value = format!("{} ms", self.partition_drain_timeout.as_millis());
-            return invalid("partition.drain.timeout.ms", value, "which is more than 24 days");
+            let (setting, reason) = ("partition.drain.timeout.ms", "which is more than 24 days");
+            return Err(InvalidSetting::of_duration(setting, self.partition_drain_timeout, reason).into());
         }
         Ok((has_group && self.enable_auto_commit.unwrap_or(true)).then_some(interval))
     }

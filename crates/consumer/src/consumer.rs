@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ottla_cluster::clock::sleep_until;
 use ottla_cluster::{Backoff, Metadata, watch};
 use ottla_coordinator::{Coordinator, CoordinatorHandle, EventOrStanding, GroupEvent};
 use ottla_fetcher::{Batches, Fetcher};
@@ -365,13 +366,6 @@ async fn or_never<F: Future>(future: Option<F>) -> Option<F::Output> {
 async fn group_event(group: Option<&CoordinatorHandle>) {
     match group {
         Some(group) => group.event_ready().await,
-        None => std::future::pending().await,
-    }
-}
-
-pub(crate) async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_fetcher::{CorruptRecord, InvalidSetting};
+use ottla_cluster::InvalidSetting;
+use ottla_fetcher::CorruptRecord;
 use ottla_wire::{ErrorCode, TopicPartition};
 
 /// Why a consumer could not do what it was asked to.
@@ -100,9 +101,7 @@ pub enum Error {
 impl From<ottla_coordinator::Error> for Error {
     fn from(error: ottla_coordinator::Error) -> Self {
         match error {
-            ottla_coordinator::Error::Config(ottla_coordinator::InvalidSetting { setting, value, reason, .. }) => {
-                Self::Config(InvalidSetting::new(setting, value, reason))
-            }
+            ottla_coordinator::Error::Config(setting) => Self::Config(setting),
             error => Self::Group(error),
         }
     }

@@ -40,13 +40,14 @@ pub use consumer::Consumer;
 pub use error::Error;
 pub use handle::ConsumerHandle;
 pub use listener::{AssignmentChange, ListenerResult, RebalanceListener};
+pub use ottla_cluster::InvalidSetting;
 pub use ottla_coordinator::assignor;
 pub use ottla_coordinator::{
     Assigned, AssignedMember, Error as GroupError, GroupMetadata, LostReason, OffsetAndMetadata, RebalanceReason,
 };
 pub use ottla_fetcher::{
-    AutoOffsetReset, Batch, Batches, CorruptRecord, Error as FetchError, Header, Headers, InvalidSetting,
-    IsolationLevel, Lookup, OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
+    AutoOffsetReset, Batch, Batches, CorruptRecord, Error as FetchError, Header, Headers, IsolationLevel, Lookup,
+    OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
 };
 pub use ottla_wire::TopicPartition;
 pub use partition_stream::{PartitionStream, PartitionStreams};

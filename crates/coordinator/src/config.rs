@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_cluster::InvalidSetting;
+
 use crate::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor, RebalanceProtocol};
 
 /// The settings of a [`Coordinator`](crate::Coordinator).
@@ -60,8 +62,7 @@ impl GroupConfig {
     ///
     /// Names the setting.
     pub fn check(&self) -> Result<(), InvalidSetting> {
-        let invalid = |setting, value: String, reason| Err(InvalidSetting { setting, value, reason });
-        let milliseconds = |duration: Duration| format!("{} ms", duration.as_millis());
+        let invalid = |setting, value: String, reason| Err(InvalidSetting::new(setting, value, reason));
         if self.group_id.is_empty() {
             return invalid("group.id", "empty".to_owned(), "which is no group");
         }
@@ -90,15 +91,15 @@ impl GroupConfig {
             ("max.poll.interval.ms", self.max_poll_interval),
         ] {
             if value < Duration::from_millis(1) {
-                return invalid(setting, milliseconds(value), "which is not positive");
+                return Err(InvalidSetting::of_duration(setting, value, "which is not positive"));
             }
             if value > LONGEST {
-                return invalid(setting, milliseconds(value), "which is more than 24 days");
+                return Err(InvalidSetting::of_duration(setting, value, "which is more than 24 days"));
             }
         }
         if self.heartbeat_interval >= self.session_timeout {
-            let value = milliseconds(self.heartbeat_interval);
-            return invalid("heartbeat.interval.ms", value, "which is not less than session.timeout.ms");
+            let (setting, reason) = ("heartbeat.interval.ms", "which is not less than session.timeout.ms");
+            return Err(InvalidSetting::of_duration(setting, self.heartbeat_interval, reason));
         }
         Ok(())
     }
@@ -118,19 +119,6 @@ fn refuse_instance_id(id: &str) -> Option<&'static str> {
 
 /// What fits into an `i32` of milliseconds, as requests have it.
 const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
-
-/// A setting that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} is {value}, {reason}")]
-#[non_exhaustive]
-pub struct InvalidSetting {
-    /// Kafka's name for it.
-    pub setting: &'static str,
-    /// What it was set to.
-    pub value: String,
-    /// Why that cannot be.
-    pub reason: &'static str,
-}
 
 #[cfg(test)]
 mod tests {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
+use ottla_cluster::clock::now;
 use ottla_wire::TopicPartition;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::assignor::RebalanceProtocol;
-use crate::driver::now;
 use crate::shared::{LONGEST_TIMEOUT, Shared, Tasks};
 use crate::state::State;
 use crate::{Commit, Error, EventOrStanding, GroupConfig, GroupEvent, GroupMetadata, OffsetAndMetadata};

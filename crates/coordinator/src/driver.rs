@@ -14,15 +14,14 @@
 //!
 //! The supervisor owns all tasks, and ends with the [`Coordinator`](crate::Coordinator).
 
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_cluster::{Address, Broker, Cluster, Connection, Destination, KeptTopics, Topics};
+use ottla_cluster::clock::now;
+use ottla_cluster::{Address, Broker, Cluster, Connection, Destination, KeptTopics, Supervision, Topics, Woken};
 use ottla_wire::{ApiKey, ErrorCode, NodeId};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::classic::{AssignJob, LeaderAssignment, topics_of};
@@ -45,44 +44,27 @@ pub(crate) async fn supervise(ending: Ending, closed: oneshot::Receiver<()>) {
     ending.in_order();
 }
 
-async fn run(shared: Arc<Shared>, mut closed: oneshot::Receiver<()>) {
-    let mut supervisor = Supervisor::new(Arc::clone(&shared));
-    let mut metadata = shared.cluster.metadata_changes();
+async fn run(shared: Arc<Shared>, closed: oneshot::Receiver<()>) {
+    let mut supervisor = Supervisor::new(Arc::clone(&shared), closed);
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let deadline = supervisor.act();
-        tokio::select! {
-            biased; // the end first; then what makes the others obsolete
-            _ = &mut closed => return,
-            change = metadata.changed() => {
-                if change.is_err() {
-                    return; // the cluster is gone
-                }
-                let known = metadata.borrow_and_update().clone();
-                shared.state().handle_metadata(&known);
-            }
-            Some(task) = supervisor.tasks.join_next() => match task {
-                Ok(task) => supervisor.handle(task),
-                // Nothing aborts a task but the end of the set. A panic is a defect of ours (an assignor's is caught
-                // where it is called): it ends this task, too, and so the application is told.
-                Err(failed) => {
-                    if let Ok(panic) = failed.try_into_panic() {
-                        std::panic::resume_unwind(panic);
-                    }
-                    return;
-                }
-            },
-            () = &mut changed => {}
-            () = sleep_until(deadline) => {}
+        let due = supervisor.act();
+        // A task that panics ends this one, too, and so the application is told. (An assignor's panic is caught where it
+        // is called.)
+        match supervisor.tasks.woken(changed, due).await {
+            Woken::Over => return,
+            Woken::Metadata(known) => shared.state().handle_metadata(&known),
+            Woken::Ended(task) => supervisor.handle(task),
+            Woken::Due => {}
         }
     }
 }
 
 struct Supervisor {
     shared: Arc<Shared>,
-    tasks: JoinSet<Ended>,
+    tasks: Supervision<Ended>,
     parked: Lane,
     direct: Lane,
     /// Has the cluster keep the topics fresh that the leader watches.
@@ -97,8 +79,9 @@ enum Lane {
 }
 
 impl Supervisor {
-    fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, tasks: JoinSet::new(), parked: Lane::Closed, direct: Lane::Closed, kept: None }
+    fn new(shared: Arc<Shared>, closed: oneshot::Receiver<()>) -> Self {
+        let tasks = Supervision::new(&shared.cluster, closed);
+        Self { shared, tasks, parked: Lane::Closed, direct: Lane::Closed, kept: None }
     }
 
     /// Does what is to be done now, and says when the next thing is.
@@ -318,15 +301,4 @@ async fn assign(cluster: &Cluster, group: Arc<str>, job: AssignJob) -> Result<(L
         cluster.refresh(Topics::named(topics.iter().cloned())).await.map_err(no_answer)?
     };
     job.run(topics_of(&metadata, &topics)).map(|assignment| (assignment, kept))
-}
-
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => pending().await,
-    }
 }

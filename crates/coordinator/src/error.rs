@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_cluster::InvalidSetting;
 use ottla_connection::CloseCause;
 use ottla_wire::{DecodeError, EncodeError, ErrorCode, NodeId, TopicPartition};
-
-use crate::InvalidSetting;
 
 /// Why a member could not join, an offset not be committed or not be looked up.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -60,8 +60,9 @@ mod silence;
 mod state;
 mod unknown_topics;
 
-pub use config::{GroupConfig, InvalidSetting};
+pub use config::GroupConfig;
 pub use coordinator::{Coordinator, CoordinatorHandle};
 pub use error::{AssignmentFault, Error};
 pub use event::{Assigned, AssignedMember, EventOrStanding, GroupEvent, GroupMetadata, LostReason, RebalanceReason};
 pub use offsets::{Commit, OffsetAndMetadata};
+pub use ottla_cluster::InvalidSetting;

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ottla_cluster::Cluster;
+use ottla_cluster::clock::now;
 use ottla_wire::TopicPartition;
 use tokio::sync::{Notify, oneshot};
 
-use crate::driver::{self, now};
+use crate::driver;
 use crate::offsets::{CommitId, Found};
 use crate::state::{State, Timeouts};
 use crate::{Error, GroupConfig, OffsetAndMetadata};
@@ -84,7 +85,7 @@ impl Shared {
         };
         Self {
             group: config.group_id.as_str().into(),
-            state: Mutex::new(State::new(config, timeouts, || cluster.backoff(), now())),
+            state: Mutex::new(State::new(config, timeouts, || cluster.backoff(), cluster.pace(), now())),
             waiting: Mutex::new(Waiting::default()),
             tasks: Mutex::new(Tasks::NotStarted),
             changed: Notify::new(),

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use ottla_cluster::{Address, Broker, Leader};
 use ottla_wire::messages::{AbortedTransaction, FetchResponseView, FetchTopic, FetchedPartition, NodeEndpoint};
 use ottla_wire::records::{CorruptBatch, RecordBatches};
-use ottla_wire::{DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
+use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
 
 use crate::aborted::AbortedTransactions;
 use crate::buffered::{Answered, Entry, Failure};
@@ -76,11 +76,18 @@ pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, version: i16, body:
         }
     }
     Ok(Answer {
-        throttle_time: Duration::from_millis(view.throttle_time_ms.clamp(0, MAX_THROTTLE_MS) as u64),
+        throttle_time: throttle_time(version, view.throttle_time_ms),
         error_code: view.error_code,
         parts,
         endpoints: view.node_endpoints,
     })
+}
+
+/// How long the broker is to be left alone (KIP-219).
+fn throttle_time(version: i16, throttle_time_ms: i32) -> Duration {
+    let is_ours = ApiKey::Fetch.is_throttled_by_client(version);
+    let milliseconds = if is_ours { throttle_time_ms.clamp(0, MAX_THROTTLE_MS) } else { 0 };
+    Duration::from_millis(milliseconds as u64)
 }
 
 impl Part {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use ottla_cluster::InvalidSetting;
+
 use crate::AutoOffsetReset;
 
 /// Which records of transactions are handed out (`isolation.level`).
@@ -73,30 +75,10 @@ impl Default for FetcherConfig {
     }
 }
 
-/// A setting that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} is {value}, {reason}")]
-#[non_exhaustive]
-pub struct InvalidSetting {
-    /// Kafka's name for it.
-    pub setting: &'static str,
-    /// What it was set to.
-    pub value: String,
-    /// Why that cannot be.
-    pub reason: &'static str,
-}
-
-impl InvalidSetting {
-    /// A setting by Kafka's name, its value, and why that cannot be.
-    pub fn new(setting: &'static str, value: String, reason: &'static str) -> Self {
-        Self { setting, value, reason }
-    }
-}
-
 impl FetcherConfig {
     /// The first setting that cannot be, if there is one.
     pub fn check(&self) -> Result<(), InvalidSetting> {
-        let invalid = |setting, value: String, reason| Err(InvalidSetting { setting, value, reason });
+        let invalid = |setting, value: String, reason| Err(InvalidSetting::new(setting, value, reason));
         if self.fetch_min_bytes < 0 {
             return invalid("fetch.min.bytes", self.fetch_min_bytes.to_string(), "which is negative");
         }
@@ -112,8 +94,8 @@ impl FetcherConfig {
             return invalid("max.partition.fetch.bytes", value, "which is not positive");
         }
         if self.fetch_max_wait > MAX_FETCH_WAIT {
-            let value = format!("{} ms", self.fetch_max_wait.as_millis());
-            return invalid("fetch.max.wait.ms", value, "which is more than an hour");
+            let (setting, reason) = ("fetch.max.wait.ms", "which is more than an hour");
+            return Err(InvalidSetting::of_duration(setting, self.fetch_max_wait, reason));
         }
         if self.fetch_buffer_max_bytes < MIN_FETCH_BUFFER_BYTES {
             let value = self.fetch_buffer_max_bytes.to_string();

@@ -14,16 +14,15 @@
 //! The supervisor owns all tasks, and ends with the fetcher.
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ottla_cluster::{Connection, Destination, Topics};
+use ottla_cluster::clock::{now, sleep_until};
+use ottla_cluster::{Connection, Destination, Supervision, Topics, Woken};
 use ottla_connection::{RawResponse, ResponseBuffers};
 use ottla_wire::NodeId;
 use ottla_wire::messages::ListOffsetsResponse;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use crate::Error;
 use crate::answer;
@@ -39,63 +38,53 @@ enum Ended {
 }
 
 /// Runs until the fetcher is dropped or closed.
-pub(crate) async fn supervise(shared: Arc<Shared>, mut ended: oneshot::Receiver<()>) {
-    let mut tasks: JoinSet<Ended> = JoinSet::new();
+pub(crate) async fn supervise(shared: Arc<Shared>, closed: oneshot::Receiver<()>) {
+    let mut tasks: Supervision<Ended> = Supervision::new(&shared.cluster, closed);
     let mut lanes: BTreeSet<(NodeId, bool)> = BTreeSet::new();
-    let mut metadata = shared.cluster.metadata_changes();
     loop {
         let changed = shared.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        let work = Work::next(&shared, now());
-        if !work.stale_topics.is_empty() {
-            shared.cluster.request_refresh(Topics::Named(work.stale_topics));
-        }
-        for start in work.lookups {
-            let cluster = shared.cluster.clone();
-            tasks.spawn(async move {
-                let answer = cluster.request(Destination::Node(start.lookup.node), &start.lookup.request).await;
-                Ended::Lookup(start, answer)
-            });
-        }
-        for node in work.nodes {
-            for lane in [Lane::Main, Lane::Aside] {
-                if lanes.insert((node, lane == Lane::Main)) {
-                    tasks.spawn(run_lane(Arc::clone(&shared), node, lane));
-                }
-            }
-        }
-        tokio::select! {
-            biased; // the end first; then what makes the others obsolete
-            _ = &mut ended => return,
-            change = metadata.changed() => {
-                if change.is_err() {
-                    return; // the cluster is gone
-                }
-                let known = metadata.borrow_and_update().clone();
+        let due = act(&shared, &mut tasks, &mut lanes);
+        match tasks.woken(changed, due).await {
+            Woken::Over => return,
+            Woken::Metadata(known) => {
                 shared.state().update_metadata(&known);
                 shared.changed.notify_waiters();
             }
-            Some(task) = tasks.join_next() => match task {
-                Ok(Ended::Lane(node, lane)) => {
-                    lanes.remove(&(node, lane == Lane::Main));
-                }
-                Ok(Ended::Lookup(start, answer)) => {
-                    shared.state().handle_lookup(&start, answer, now());
-                    shared.changed.notify_waiters();
-                }
-                // Nothing aborts a task but the end of the set. A panic is a defect of ours: let it be seen.
-                Err(failed) => {
-                    if let Ok(panic) = failed.try_into_panic() {
-                        std::panic::resume_unwind(panic);
-                    }
-                    return;
-                }
-            },
-            () = &mut changed => {}
-            () = sleep_until(work.deadline) => {}
+            Woken::Ended(Ended::Lane(node, lane)) => {
+                lanes.remove(&(node, lane == Lane::Main));
+            }
+            Woken::Ended(Ended::Lookup(start, answer)) => {
+                shared.state().handle_lookup(&start, answer, now());
+                shared.changed.notify_waiters();
+            }
+            Woken::Due => {}
         }
     }
+}
+
+/// Does what is to be done now, and says when the next thing is.
+fn act(shared: &Arc<Shared>, tasks: &mut Supervision<Ended>, lanes: &mut BTreeSet<(NodeId, bool)>) -> Option<Instant> {
+    let work = Work::next(shared, now());
+    if !work.stale_topics.is_empty() {
+        shared.cluster.request_refresh(Topics::Named(work.stale_topics));
+    }
+    for start in work.lookups {
+        let cluster = shared.cluster.clone();
+        tasks.spawn(async move {
+            let answer = cluster.request(Destination::Node(start.lookup.node), &start.lookup.request).await;
+            Ended::Lookup(start, answer)
+        });
+    }
+    for node in work.nodes {
+        for lane in [Lane::Main, Lane::Aside] {
+            if lanes.insert((node, lane == Lane::Main)) {
+                tasks.spawn(run_lane(Arc::clone(shared), node, lane));
+            }
+        }
+    }
+    work.deadline
 }
 
 /// What the supervisor is to do.
@@ -208,7 +197,7 @@ async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
     let Some(fetch) = &sent.fetch else { return };
     tokio::time::sleep_until(fetch.late_at.into()).await;
     if buffers.is_answer_coming() {
-        return pending().await; // not the broker is slow, but whoever has the memory
+        return std::future::pending().await; // not the broker is slow, but whoever has the memory
     }
     shared.state().handle_late(fetch);
     shared.changed.notify_waiters();
@@ -271,17 +260,6 @@ impl Drop for Sent<'_> {
         if let Some(fetch) = self.fetch.take() {
             self.shared.state().handle_failure(&fetch, Error::Closed, now());
         }
-    }
-}
-
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => pending().await,
     }
 }
 

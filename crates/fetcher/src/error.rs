@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use ottla_cluster::InvalidSetting;
 use ottla_wire::records::{BatchFault, RecordFault};
 use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
-use crate::{InvalidSetting, Lookup};
+use crate::Lookup;
 
 /// Why something could not be fetched or looked up.
 ///

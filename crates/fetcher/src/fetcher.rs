@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ottla_cluster::clock::now;
 use ottla_cluster::{Cluster, KeptTopics, Topics};
 use ottla_wire::TopicPartition;
 use tokio::sync::{Notify, oneshot};
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::answer::{Hints, is_answered_by_waiting};
 use crate::buffer_pool::BufferPool;
-use crate::driver::{self, now};
+use crate::driver;
 use crate::hand_out::Taken;
 use crate::handed_out::Completed;
 use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};

@@ -38,11 +38,12 @@ mod state;
 mod tests;
 
 pub use batch::{Batch, BatchProgress, Batches};
-pub use config::{FetcherConfig, InvalidSetting, IsolationLevel};
+pub use config::{FetcherConfig, IsolationLevel};
 pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
 pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
+pub use ottla_cluster::InvalidSetting;
 pub use position::Course;
 pub use record::{Header, Headers, OwnedRecord, Record, Records, TimestampType};

@@ -170,7 +170,8 @@ impl State {
             broker.sent_at[lane as usize] = Some(now);
         }
         let request = FetchRequest {
-            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+            // Redpanda has been seen never to answer a Fetch that does not wait.
+            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX).max(1),
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: i32::try_from(granted.max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),

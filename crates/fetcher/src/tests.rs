@@ -343,6 +343,32 @@ fn a_failed_broker_is_left_alone_for_the_back_off_which_grows() {
 }
 
 #[test]
+fn no_fetch_asks_to_be_answered_at_once() {
+    for fetch_max_wait in [Duration::ZERO, MILLISECOND / 2, MILLISECOND] {
+        let (mut state, now) = (state(1, FetcherConfig { fetch_max_wait, ..FetcherConfig::default() }), Instant::now());
+        assert_eq!(send(&mut state, Lane::Main, now).request.max_wait_ms, 1);
+    }
+}
+
+#[test]
+fn what_lies_before_the_position_is_neither_handed_out_nor_a_reason_to_go_there() {
+    let (mut state, now) = (state(1, FetcherConfig::default()), Instant::now());
+    state.seek(&name(0), StartAt::Offset(10)).unwrap();
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[batch(0, 4, none()), batch(4, 4, none())])], now);
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+    let until = match next(&mut state, Lane::Main, now) {
+        NextFetch::Wait(Some(until)) => until,
+        other => panic!("it is asked again after a back-off: {other:?}"),
+    };
+    let fetch = send(&mut state, Lane::Main, until);
+    assert_eq!(asked(&fetch), [(0, 10)]);
+    // One that begins before it and goes beyond.
+    answer(&mut state, &fetch, vec![data(0, &[batch(8, 4, none())])], until);
+    assert_eq!(hand_out(&mut state, until).unwrap(), BTreeMap::from([(0, vec![10, 11])]));
+}
+
+#[test]
 fn a_broker_that_throttles_is_left_alone_for_so_long() {
     let (mut state, now) = (state(1, FetcherConfig::default()), Instant::now());
     let fetch = send(&mut state, Lane::Main, now);

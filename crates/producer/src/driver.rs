@@ -11,10 +11,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ottla_cluster::clock::{now, sleep_until};
 use ottla_cluster::{Cluster, ConnectionRole, Metadata, watch};
 use ottla_connection::Error as ConnectionError;
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::{NodeId, TopicPartition};
+use ottla_wire::{ApiKey, NodeId, TopicPartition};
 use tokio::task::JoinSet;
 
 use crate::accumulator::PartitionKey;
@@ -52,7 +53,21 @@ struct Driver {
 struct Answered {
     id: RequestId,
     asked: Asked,
-    result: Result<Option<ProduceResponse>, SendFailure>,
+    result: Result<Option<Response>, SendFailure>,
+}
+
+/// An answer, and how long the broker is to be left alone after it (KIP-219).
+struct Response {
+    response: ProduceResponse,
+    throttle_time: Duration,
+}
+
+impl Response {
+    fn new(response: ProduceResponse, version: i16) -> Self {
+        let is_ours = ApiKey::Produce.is_throttled_by_client(version);
+        let milliseconds = if is_ours { u64::try_from(response.throttle_time_ms).unwrap_or(0) } else { 0 };
+        Self { response, throttle_time: Duration::from_millis(milliseconds) }
+    }
 }
 
 impl Driver {
@@ -73,7 +88,7 @@ impl Driver {
                     Err(_) => return, // The cluster is gone, and nothing can be sent any more.
                 },
                 () = self.undone.shared.woken() => {}
-                () = sleep_until(wake_at), if wake_at.is_some() => {}
+                () = sleep_until(wake_at) => {}
             }
         }
     }
@@ -140,8 +155,7 @@ impl Driver {
         let (now, sender) = (now(), &mut self.undone.sender);
         match result {
             Ok(None) => sender.handle_sent(now, id, &*self.metadata),
-            Ok(Some(response)) => {
-                let throttle = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
+            Ok(Some(Response { response, throttle_time })) => {
                 let answers = answers(&asked, response);
                 for node in answers.nodes {
                     self.cluster.observe_node(node);
@@ -149,7 +163,7 @@ impl Driver {
                 for (partition, leader) in &answers.leaders {
                     self.cluster.observe_leader(partition, *leader);
                 }
-                sender.handle_response(now, id, throttle, answers.by_partition, &*self.metadata);
+                sender.handle_response(now, id, throttle_time, answers.by_partition, &*self.metadata);
             }
             Err(failure) => {
                 tracing::debug!(request = id, error = &failure as &dyn std::error::Error, "produce request failed");
@@ -207,7 +221,7 @@ async fn produce(
     acks: Acks,
     timeout: Duration,
     moved: impl Future<Output = ()>,
-) -> Result<Option<ProduceResponse>, SendFailure> {
+) -> Result<Option<Response>, SendFailure> {
     let connection = tokio::select! {
         biased; // whoever is connected tells by itself that it does not lead any more
         connection = cluster.connection(node, ConnectionRole::Produce) => connection,
@@ -216,7 +230,11 @@ async fn produce(
     let connection = connection.map_err(|error| SendFailure::NotConnected(Arc::new(error)))?;
     let answer: Result<_, ConnectionError> = match acks {
         Acks::None => connection.send_unanswered(request).await.map(|()| None),
-        Acks::Leader | Acks::All => connection.send(request, timeout).await.map(Some),
+        Acks::Leader | Acks::All => {
+            // Of a version that is not spoken, the answer is an error.
+            let version = connection.versions().choose(request).unwrap_or_default();
+            connection.send(request, timeout).await.map(|response| Some(Response::new(response, version)))
+        }
     };
     answer.map_err(SendFailure::Connection)
 }
@@ -230,17 +248,6 @@ async fn leader_moved(mut changes: watch::Receiver<Arc<Metadata>>, node: NodeId,
     if changes.wait_for(leads_elsewhere).await.is_err() {
         std::future::pending::<()>().await; // the cluster is gone, and the connection will tell
     }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    if let Some(at) = at {
-        tokio::time::sleep_until(at.into()).await;
-    }
-}
-
-/// The runtime's time, which a test can pause.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Shared {

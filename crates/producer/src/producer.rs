@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_cluster::clock::now;
 use ottla_cluster::{Cluster, Topics};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -271,7 +272,7 @@ impl Producer {
         let Some(target) = self.target(record)? else { return Ok(Err(NotAppended::UnknownTopic)) };
         let timestamp_ms = record.given_timestamp_ms().unwrap_or_else(|| config.clock.now_ms());
         let mut bytes = reserved.bytes();
-        let appended = shared.accumulator().append(driver::now, target, record, timestamp_ms, &mut bytes);
+        let appended = shared.accumulator().append(now, target, record, timestamp_ms, &mut bytes);
         if bytes.is_none() {
             reserved.used();
         }

@@ -23,6 +23,7 @@ mod ids;
 mod inspect;
 mod primitives;
 mod reader;
+mod throttle;
 mod writer;
 
 pub use api::{ApiKey, BrokerVersions, Message, Request, UnsupportedVersion, VersionRange, Within};
@@ -36,4 +37,5 @@ pub use ids::{
 pub use inspect::{Inspect, Value};
 pub use primitives::{Encoding, Field, SecretBytes};
 pub use reader::{DecodeError, Reader};
+pub use throttle::throttle_time;
 pub use writer::{EncodeError, Writer};

@@ -201,7 +201,7 @@ impl World {
             self.start_member(0);
         }
         for running in self.running.values() {
-            running.stay_quick();
+            running.tell(Command::Quick);
             running.tell(Command::Subscribe { topics: BTreeSet::from(TOPICS) });
         }
         self.history.record(Event::Healed { bound: self.scenario.timing.settle_bound() });

@@ -13,17 +13,17 @@ pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, reques
         None if context.version >= 3 && !is_valid(&request) => ErrorCode::InvalidRequest,
         None => ErrorCode::None,
     };
-    answer(state, error_code)
+    answer(state, context, error_code)
 }
 
 /// Kafka answers a version that it does not know in the form of version 0, and lists what it does know all the same.
-pub(super) fn unknown_version(state: &ClusterState) -> Outcome {
-    answer(state, ErrorCode::UnsupportedVersion)
+pub(super) fn unknown_version(state: &ClusterState, context: &Context) -> Outcome {
+    answer(state, context, ErrorCode::UnsupportedVersion)
 }
 
-fn answer(state: &ClusterState, error_code: ErrorCode) -> Outcome {
+fn answer(state: &ClusterState, context: &Context, error_code: ErrorCode) -> Outcome {
     let listed = |api: &ApiKey| {
-        let spoken = spoken_versions(*api, &state.settings)?;
+        let spoken = spoken_versions(*api, context.node, &state.settings)?;
         // librdkafka compresses only where it sees Produce 0, and Kafka 4 lists it although it refuses it (KAFKA-18659).
         let min_version = if *api == ApiKey::Produce { 0 } else { spoken.min };
         Some(ApiVersion { api_key: api.number(), min_version, max_version: spoken.max })

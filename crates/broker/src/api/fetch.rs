@@ -218,14 +218,14 @@ impl AwaitedFetch {
         let failed = |code| (Some(key), code);
         let partition = state.partition(key).ok_or(failed(ErrorCode::UnknownTopicOrPartition))?;
         check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch()).map_err(failed)?;
-        let is_leader = partition.leader() == Some(node);
+        let is_leader = state.serves(node, partition);
         let may_read = is_leader || self.context.version >= 11 && partition.replicas().contains(&node);
         // A follower without a leader does not know up to where it may serve.
         if !may_read || partition.leader().is_none() {
             return Err(failed(ErrorCode::NotLeaderOrFollower));
         }
         let log = &partition.log;
-        let end = partition.readable_end(node);
+        let end = if is_leader { partition.high_watermark() } else { partition.readable_end(node) };
         let log_end = if is_leader { log.end_offset() } else { end };
         let mut view = View { key, partition, end, diverging_epoch: None, preferred_read_replica: None };
         if is_leader {

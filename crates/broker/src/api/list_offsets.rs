@@ -74,11 +74,12 @@ fn find(
         return Err(code);
     }
     let key = partition_key(state, topic, TopicId::NONE, asked.partition_index)?;
-    let partition = state.partition_mut(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = state.partition(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
-    if partition.leader() != Some(context.node) {
+    if !state.serves(context.node, partition) {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
+    let partition = state.partition_mut(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let end = partition.high_watermark();
     match asked.timestamp {
         LATEST_TIMESTAMP => Ok(at_end(partition, end)),

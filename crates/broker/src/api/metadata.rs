@@ -14,6 +14,7 @@ use crate::state::{ClusterState, NewTopic, Now, Partition, Topic, check_name, is
 
 pub(super) fn handle(state: &mut ClusterState, _: Now, context: &Context, request: MetadataRequest) -> Outcome {
     let may_create = (request.allow_auto_topic_creation || context.version < 4) && state.settings.auto_create_topics;
+    state.next_turn();
     let with_operations = request.include_topic_authorized_operations;
     let mut topics: Vec<_> = match request.topics {
         None => state.topics().map(|topic| describe(state, context, topic)).collect(),
@@ -104,7 +105,7 @@ fn describe_partition(
     index: i32,
     partition: &Partition,
 ) -> MetadataPartition {
-    let leader = partition.leader();
+    let leader = state.told_leader(usize::try_from(index).unwrap_or(0), partition);
     let is_offline = |node: &&NodeId| state.live_node(**node).is_none();
     let offline: Vec<NodeId> = partition.replicas().iter().filter(is_offline).copied().collect();
     let leaderless = if leader.is_none() { ErrorCode::LeaderNotAvailable } else { ErrorCode::None };

@@ -44,7 +44,7 @@ fn end_of(
     let key = partition_key(state, topic, TopicId::NONE, asked.partition)?;
     let partition = state.partition(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     check_leader_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
-    if partition.leader() != Some(context.node) {
+    if !state.serves(context.node, partition) {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
     Ok(partition.log.epochs.end_of(asked.leader_epoch.0, partition.log.end_offset()))

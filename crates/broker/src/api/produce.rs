@@ -76,7 +76,7 @@ fn append(
     let config = state.topic_by_id(key.topic).map(|topic| Arc::clone(&topic.config));
     let config = config.ok_or(ErrorCode::UnknownTopicOrPartition)?;
     let partition = state.partition(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if partition.leader() != Some(context.node) {
+    if !state.serves(context.node, partition) {
         return Err(ErrorCode::NotLeaderOrFollower.into());
     }
     if state.topic_by_id(key.topic).is_some_and(|topic| is_internal(&topic.name)) {
@@ -209,7 +209,7 @@ impl AwaitedProduce {
         let (Ok(appended), Some(key)) = (&result.appended, result.key) else { return Fate::Safe };
         let Some(topic) = state.topic_by_id(key.topic) else { return Fate::Lost(ErrorCode::UnknownTopicOrPartition) };
         let Some(partition) = topic.partition(key.partition) else { return Fate::Safe };
-        if partition.leader() != Some(self.node) || partition.leader_epoch() != appended.leader_epoch {
+        if !state.serves(self.node, partition) || partition.leader_epoch() != appended.leader_epoch {
             return Fate::Lost(ErrorCode::NotLeaderOrFollower);
         }
         if partition.high_watermark() < appended.required {

@@ -117,6 +117,8 @@ pub(crate) struct ClusterState {
     next_producer_id: i64,
     /// How many topics have been made; the next one's replicas start at another node.
     created: usize,
+    /// How often Metadata has been answered.
+    turns: usize,
     random: fastrand::Rng,
     timers: Timers<Timer>,
     changed: Changes,
@@ -148,6 +150,7 @@ impl ClusterState {
             // As in Kafka, where ids are handed out in blocks of a thousand; and not 0, which defaults look like.
             next_producer_id: 1000,
             created: 0,
+            turns: 0,
             random,
             timers: Timers::default(),
             changed: Changes::default(),
@@ -313,6 +316,29 @@ impl ClusterState {
     pub(crate) fn leader_hint(&self, key: PartitionKey) -> Option<(NodeId, i32)> {
         let partition = self.partition(key).filter(|_| self.settings.leader_hints)?;
         Some((partition.leader()?, partition.leader_epoch()))
+    }
+
+    /// Whether clients may ask `node` as the partition's leader.
+    pub(crate) fn serves(&self, node: NodeId, partition: &Partition) -> bool {
+        match partition.leader() {
+            Some(leader) => leader == node || self.settings.leaders_take_turns,
+            None => false,
+        }
+    }
+
+    /// Begins another answer to Metadata.
+    pub(crate) fn next_turn(&mut self) {
+        self.turns += 1;
+    }
+
+    /// Who leads the partition with that index, as clients are told.
+    pub(crate) fn told_leader(&self, index: usize, partition: &Partition) -> Option<NodeId> {
+        let leader = partition.leader()?;
+        if !self.settings.leaders_take_turns {
+            return Some(leader);
+        }
+        let running = self.live_nodes().count().max(1);
+        self.live_nodes().map(|(node, _)| node).nth((self.turns + index) % running)
     }
 
     fn fence(&mut self, node: NodeId, now: Instant) {

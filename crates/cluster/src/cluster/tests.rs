@@ -417,6 +417,31 @@ async fn a_broker_that_hangs_delays_what_may_be_asked_of_any_by_moments_and_once
 }
 
 #[tokio::test(start_paused = true)]
+async fn connections_that_lead_nowhere_delay_what_may_be_asked_of_any_by_a_moment() {
+    for (nodes, asks_for_metadata) in [(&[1][..], false), (&[1], true), (&[1, 2, 3], false), (&[1, 2, 3], true)] {
+        let brokers = Brokers::start(nodes);
+        brokers.lead("t", 1, 4);
+        let cluster = brokers.cluster(&[1]);
+        cluster.topic("t").await.unwrap();
+        for node in nodes {
+            cluster.request(Destination::Node(NodeId(*node)), &find()).await.unwrap();
+            brokers.network.half_open(&address(*node));
+        }
+        let start = Instant::now();
+        if asks_for_metadata {
+            cluster.refresh(Topics::named(["t"])).await.unwrap();
+        } else {
+            cluster.request(Destination::AnyNode, &find()).await.unwrap();
+        }
+        assert!(start.elapsed() <= LATE + SECOND / 5, "{:?} of {nodes:?}", start.elapsed());
+        // The new connection is kept.
+        let start = Instant::now();
+        cluster.request(Destination::AnyNode, &find()).await.unwrap();
+        assert!(start.elapsed() < SECOND / 5, "{:?} of {nodes:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn whichever_broker_is_said_to_be_the_controller_is_no_news() {
     let brokers = Brokers::start(&[1, 2]);
     brokers.lead("t", 1, 4);
@@ -653,10 +678,13 @@ async fn dropping_the_last_clone_closes_its_connections() {
 fn settings_that_cannot_be_are_named() {
     let config = || ClusterConfig::new([address(1)]);
     let table = [
-        (ClusterConfig::new([]), "bootstrap.servers names no server"),
-        (config().retry_backoff(SECOND * 2), "retry.backoff.ms is over retry.backoff.max.ms"),
-        (config().default_api_timeout(SECOND), "default.api.timeout.ms is below request.timeout.ms"),
-        (config().max_in_flight_requests(0), "max.in.flight.requests.per.connection is zero"),
+        (ClusterConfig::new([]), "bootstrap.servers is empty, which is no server"),
+        (config().retry_backoff(SECOND * 2), "retry.backoff.ms is 2000 ms, which is more than retry.backoff.max.ms"),
+        (
+            config().default_api_timeout(SECOND),
+            "default.api.timeout.ms is 1000 ms, which is less than request.timeout.ms",
+        ),
+        (config().max_in_flight_requests(0), "max.in.flight.requests.per.connection is 0, which is not positive"),
     ];
     for (config, expected) in table {
         assert_eq!(Cluster::new(config).unwrap_err().to_string(), expected);

@@ -114,6 +114,26 @@ async fn pipelined_requests_are_answered_in_the_order_of_the_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_throttles_is_left_alone_for_as_long_as_it_asks() {
+    let (_network, connection, mut peer) = open(ConnectionConfig::default()).await;
+    let first = connection.send(&find(), SECOND * 60);
+    let request = peer.next_request().await.unwrap();
+    assert_eq!(request.api_version, 2, "from then on it is the client that waits");
+    let throttled = FindCoordinatorResponse { throttle_time_ms: 20_000, ..found(1) };
+    peer.answer(&request, &throttled).await;
+    first.await.unwrap();
+    let answered_at = tokio::time::Instant::now();
+    // One whose time is shorter than that fails, and was not sent.
+    let (short, long) = (connection.send(&find(), SECOND * 5), connection.send(&find(), SECOND * 60));
+    let error = short.await.unwrap_err();
+    assert!(matches!(error, Error::TimedOut { written: false, .. }), "{error}");
+    assert!(!connection.is_closed());
+    peer.answer_next(2).await;
+    assert_eq!(answered_at.elapsed(), SECOND * 20);
+    assert_eq!(long.await.unwrap().node_id.0, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_than_the_limit_is_in_flight() {
     let (_network, connection, mut peer) = open(ConnectionConfig::default().max_in_flight_requests(3)).await;
     let answers: Vec<_> = (0..4).map(|_| connection.send(&find(), SECOND * 60)).collect();
@@ -356,22 +376,24 @@ async fn an_api_that_the_broker_does_not_have_fails_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broker_that_resets_over_api_versions_is_asked_in_version_0_on_another_connection() {
+async fn a_broker_that_resets_over_api_versions_twice_is_asked_in_version_0_on_another_connection() {
     let network = MemoryNetwork::new();
     let mut listener = network.listen(address()).unwrap();
     let (connector, at) = (network.connector(), address());
     let (connection, versions) = tokio::join!(Connection::open(&*connector, &at, ConnectionConfig::default()), async {
         let mut versions = Vec::new();
-        let mut peer = Peer::accept(&mut listener).await;
-        versions.push(peer.next_request().await.unwrap().api_version);
-        network.cut(&at);
+        for _ in 0..2 {
+            let mut peer = Peer::accept(&mut listener).await;
+            versions.push(peer.next_request().await.unwrap().api_version);
+            network.cut(&at);
+        }
         let mut peer = Peer::accept(&mut listener).await;
         let request = peer.next_request().await.unwrap();
         versions.push(request.api_version);
         peer.answer(&request, &ApiVersionsResponse::default()).await;
         versions
     });
-    assert_eq!(versions, [3, 0]);
+    assert_eq!(versions, [3, 3, 0]);
     assert_eq!(connection.unwrap().address(), &at);
 }
 
@@ -435,9 +457,10 @@ impl ResponseBuffer for Memory {
     }
 }
 
-/// An answer of `length` bytes in all, and its body.
+/// An answer of `length` bytes in all, and its body, which asks for no quiet.
 fn large_answer(request: &RequestHeader, length: usize) -> (Vec<u8>, Vec<u8>) {
-    let body: Vec<u8> = (0..length - 4).map(|position| (position * 7) as u8).collect();
+    let mut body: Vec<u8> = (0..length - 4).map(|position| (position * 7) as u8).collect();
+    body.iter_mut().take(4).for_each(|byte| *byte = 0);
     let mut frame = BytesMut::new();
     frame.put_i32(length as i32);
     frame.put_i32(request.correlation_id);

@@ -101,12 +101,15 @@ fn another_error_is_final() {
 }
 
 #[test]
-fn a_closed_connection_is_followed_by_version_0_on_another() {
+fn a_closed_connection_is_followed_by_the_same_on_another_and_then_by_version_0() {
     let mut handshake = handshake();
-    handshake.start();
-    assert!(matches!(handshake.handle_closed(CloseCause::EndOfStream), Step::Reconnect));
     let step = handshake.start();
-    assert_eq!(asked(&step).0.api_version, 0);
+    assert_eq!(asked(&step).0.api_version, 3);
+    for version in [3, 0] {
+        assert!(matches!(handshake.handle_closed(CloseCause::EndOfStream), Step::Reconnect));
+        let step = handshake.start();
+        assert_eq!(asked(&step).0.api_version, version);
+    }
     let step = handshake.handle_closed(CloseCause::EndOfStream);
     assert!(matches!(step, Step::Failed(HandshakeError::Closed(CloseCause::EndOfStream))));
 }

@@ -50,6 +50,36 @@ impl Machine {
 }
 
 #[test]
+fn nothing_leaves_while_the_broker_asks_for_quiet() {
+    let mut machine = Machine::new(5);
+    machine.submit(1, 30);
+    assert_eq!(machine.write(0), Some(1));
+    assert_eq!(machine.respond(1, 1), Ok(Answer::To(1)));
+    let muted_at = machine.at(1);
+    machine.in_flight.mute(muted_at, SECOND * 10);
+    // A shorter wish does not end a longer one.
+    machine.in_flight.mute(muted_at, SECOND);
+    machine.submit(2, 8);
+    machine.submit(3, 30);
+    assert_eq!(machine.write(2), None);
+    assert_eq!(machine.in_flight.next_deadline(), machine.at(8));
+    assert_eq!(machine.overdue(8), Some(Overdue::Waiting(2)), "it was not sent, and fails alone");
+    assert_eq!(machine.overdue(8), None);
+    assert_eq!(machine.in_flight.next_deadline(), machine.at(11));
+    assert_eq!((machine.overdue(11), machine.write(11)), (None, Some(3)));
+    assert_eq!(machine.in_flight.next_deadline(), machine.at(30));
+}
+
+#[test]
+fn no_broker_has_its_quiet_for_longer_than_a_minute() {
+    let mut machine = Machine::new(5);
+    let now = machine.at(0);
+    machine.in_flight.mute(now, Duration::MAX);
+    machine.submit(1, 90);
+    assert_eq!((machine.write(59), machine.write(60)), (None, Some(1)));
+}
+
+#[test]
 fn requests_leave_in_order_up_to_the_limit() {
     let mut machine = Machine::new(2);
     (1..=3).for_each(|id| machine.submit(id, 30));

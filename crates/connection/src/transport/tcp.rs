@@ -70,7 +70,8 @@ impl TcpConnector {
         stream.set_nodelay(true)?;
         if let Some(after) = self.keep_alive {
             // Three probes, ten seconds apart, then the system gives up; half a minute more than the silence itself.
-            let keep_alive = TcpKeepalive::new().with_time(after).with_interval(Duration::from_secs(10));
+            let keep_alive =
+                TcpKeepalive::new().with_time(after).with_interval(Duration::from_secs(10)).with_retries(3);
             SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
         }
         Ok(stream)
@@ -156,7 +157,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpConnector::new().connect_one(listener.local_addr().unwrap()).await.unwrap();
         assert!(stream.nodelay().unwrap());
-        assert!(SockRef::from(&stream).keepalive().unwrap());
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        // Who is gone is known well before anybody drops what is idle.
+        #[cfg(target_os = "linux")]
+        {
+            let probes = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+            assert_eq!(socket.tcp_keepalive_time().unwrap() + probes, Duration::from_secs(90));
+        }
     }
 
     #[test]

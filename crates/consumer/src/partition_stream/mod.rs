@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ottla_cluster::Backoff;
+use ottla_cluster::clock::sleep_until;
 use ottla_fetcher::{Batch, Batches, Completed};
 use ottla_wire::TopicPartition;
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 pub(crate) use self::channels::Channels;
 use self::channels::{At, Channel};
 
-use crate::consumer::{LONGEST_WAIT, sleep_until};
+use crate::consumer::LONGEST_WAIT;
 use crate::shared::{Shared, to_commit};
 use crate::{Commit, Consumer, ConsumerHandle, Error};
 

@@ -1,8 +1,9 @@
 //! Heartbeats: when they are due, and what their answers change.
 //!
 //! They are due from the answer to JoinGroup until the next JoinGroup leaves, one every `heartbeat.interval.ms`; a
-//! rebalance that is pending does not stop them. Without a successful one for `session.timeout.ms` the coordinator
-//! counts as unknown: it is looked for again, but the membership is gone only when a coordinator says so.
+//! rebalance that is pending does not stop them. Without a successful one for two thirds of `session.timeout.ms` the
+//! coordinator counts as unknown: it is looked for again while there is a third of the session left to find it, but the
+//! membership is gone only when a coordinator says so.
 //!
 //! An answer counts for the membership that it was sent for. They go over a connection of their own, so that one can
 //! come after the JoinGroup that was sent behind it: then JoinGroup's own answer says what has become of the membership.
@@ -19,9 +20,11 @@ use crate::{Error, RebalanceReason};
 #[derive(Debug)]
 pub(super) struct Heartbeats {
     interval: Duration,
-    session_timeout: Duration,
+    /// For how long the coordinator may say nothing.
+    patience: Duration,
     due: Instant,
-    session_ends: Instant,
+    /// When the coordinator is given up.
+    patience_ends: Instant,
     /// The number of the one in flight.
     in_flight: Option<u64>,
     sent: u64,
@@ -31,23 +34,24 @@ pub(super) struct Heartbeats {
 
 impl Heartbeats {
     pub(super) fn new(interval: Duration, session_timeout: Duration, now: Instant) -> Self {
-        let (due, session_ends) = (now + interval, now + session_timeout);
-        Self { interval, session_timeout, due, session_ends, in_flight: None, sent: 0, failures: 0 }
+        let patience = session_timeout * 2 / 3;
+        let (due, patience_ends) = (now + interval, now + patience);
+        Self { interval, patience, due, patience_ends, in_flight: None, sent: 0, failures: 0 }
     }
 
     /// Begins anew; the answer to one in flight is for another membership.
     pub(super) fn restart(&mut self, now: Instant) {
-        (self.due, self.session_ends) = (now + self.interval, now + self.session_timeout);
+        (self.due, self.patience_ends) = (now + self.interval, now + self.patience);
         (self.in_flight, self.failures) = (None, 0);
     }
 
     /// What follows from a coordinator having been found, or a heartbeat having been answered.
-    pub(super) fn extend_session(&mut self, now: Instant) {
-        self.session_ends = now + self.session_timeout;
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.patience_ends = now + self.patience;
     }
 
-    pub(super) fn has_session_ended(&self, now: Instant) -> bool {
-        self.session_ends <= now
+    pub(super) fn has_fallen_silent(&self, now: Instant) -> bool {
+        self.patience_ends <= now
     }
 
     /// The next one's number, if one is to be sent now. The next after it is due an interval from now.
@@ -64,8 +68,15 @@ impl Heartbeats {
     /// When something is to be done: a heartbeat be sent, or the coordinator be given up.
     pub(super) fn next_deadline(&self) -> Instant {
         match self.in_flight {
-            Some(_) => self.session_ends,
-            None => self.due.min(self.session_ends),
+            Some(_) => self.patience_ends,
+            None => self.due.min(self.patience_ends),
+        }
+    }
+
+    /// One that failed is sent again at once.
+    pub(super) fn end_back_off(&mut self, now: Instant) {
+        if std::mem::take(&mut self.failures) > 0 {
+            self.due = self.due.min(now);
         }
     }
 
@@ -117,14 +128,14 @@ impl ClassicGroup {
                 self.heartbeat_failed(now);
                 self.is_coordinator_doubted = true;
             }
-            // Tried again until the session ends: then the coordinator is looked for, and what is wrong shows there.
+            // Tried again until patience ends: then the coordinator is looked for, and what is wrong shows there.
             Ok(_) | Err(_) => self.heartbeat_failed(now),
         }
     }
 
     fn heartbeat_succeeded(&mut self, now: Instant) {
         self.heartbeats.failures = 0;
-        self.heartbeats.extend_session(now);
+        self.heartbeats.heard(now);
     }
 
     pub(super) fn heartbeat_failed(&mut self, now: Instant) {

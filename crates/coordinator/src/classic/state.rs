@@ -287,7 +287,7 @@ impl ClassicGroup {
     pub(crate) fn handle_coordinator_found(&mut self, now: Instant, node: NodeId) {
         self.coordinator = Some(node);
         self.last_coordinator = node;
-        self.heartbeats.extend_session(now);
+        self.heartbeats.heard(now);
     }
 
     pub(crate) fn handle_coordinator_unknown(&mut self, now: Instant) {
@@ -295,6 +295,12 @@ impl ClassicGroup {
         if self.has_heartbeats() {
             self.heartbeat_failed(now);
         }
+    }
+
+    /// What failed is sent again at once: there is somebody else to send it to.
+    pub(crate) fn end_back_off(&mut self, now: Instant) {
+        (self.failures, self.not_before) = (0, None);
+        self.heartbeats.end_back_off(now);
     }
 
     /// Whether something said since that the coordinator is none.
@@ -342,9 +348,9 @@ impl ClassicGroup {
         if !self.has_heartbeats() {
             return;
         }
-        if self.coordinator.is_some() && self.heartbeats.has_session_ended(now) {
-            tracing::info!(group = %self.group_id, "no heartbeat was answered for the session timeout");
-            self.heartbeats.extend_session(now);
+        if self.coordinator.is_some() && self.heartbeats.has_fallen_silent(now) {
+            tracing::info!(group = %self.group_id, "no heartbeat was answered for two thirds of the session timeout");
+            self.heartbeats.heard(now);
             self.is_coordinator_doubted = true;
         }
         if self.liveness.deadline() <= now {

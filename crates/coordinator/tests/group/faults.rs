@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use ottla_broker::Fault;
-use ottla_coordinator::{Coordinator, Error, GroupConfig, GroupEvent, InvalidSetting};
+use ottla_cluster::InvalidSetting;
+use ottla_coordinator::{Coordinator, Error, GroupConfig, GroupEvent};
 use ottla_wire::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 

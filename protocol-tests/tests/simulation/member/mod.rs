@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Slow {
         lasting: Duration,
     },
+    /// A reader that was to be slow and has not begun to be is not to be any more.
+    Quick,
     Subscribe {
         topics: BTreeSet<&'static str>,
     },
@@ -119,11 +121,6 @@ impl Running {
     /// Whether it has done all that it was told to.
     pub(crate) fn has_obeyed(&self) -> bool {
         self.orders.open.load(Ordering::Relaxed) == 0
-    }
-
-    /// A reader that was to be slow and has not begun to be is not to be any more.
-    pub(crate) fn stay_quick(&self) {
-        self.orders.replace_slow(None);
     }
 
     /// Whether its task has ended.

@@ -55,6 +55,7 @@ fn obey(member: &Member, handle: &ConsumerHandle, order: Command) {
     match order {
         // Done when a reader has been slow.
         Command::Slow { lasting } => return member.orders.replace_slow(Some(lasting)),
+        Command::Quick => member.orders.replace_slow(None),
         Command::Subscribe { topics } => member.subscribe(handle, &topics),
         Command::EnforceRebalance => {
             if let Err(error) = handle.enforce_rebalance("for a change") {

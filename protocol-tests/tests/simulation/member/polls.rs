@@ -118,7 +118,8 @@ impl Application<'_> {
     async fn obey(&mut self, order: Command) {
         let member = self.member;
         match order {
-            Command::Close { .. } => {} // the loop's
+            // The loop's; and it has been slow already.
+            Command::Close { .. } | Command::Quick => {}
             Command::Slow { lasting } => tokio::time::sleep(lasting).await,
             Command::Subscribe { topics } => member.subscribe(&self.consumer, &topics),
             Command::Resubscribe { topics } => {

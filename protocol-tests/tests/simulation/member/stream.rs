@@ -126,7 +126,8 @@ impl Application<'_> {
 
     async fn obey(&mut self, order: Command) {
         match order {
-            Command::Close { .. } | Command::Resubscribe { .. } => {} // the caller's
+            // The caller's; and it has been slow already.
+            Command::Close { .. } | Command::Resubscribe { .. } | Command::Quick => {}
             Command::Slow { lasting } => tokio::time::sleep(lasting).await,
             Command::Subscribe { topics } => self.member.subscribe(&self.handle, &topics),
             Command::SeekBack => self.member.seek_back(&self.handle, &mut self.random),

@@ -86,11 +86,11 @@ fn heartbeats_go_on_while_a_rebalance_is_pending_and_end_with_join_group() {
 }
 
 #[test]
-fn without_a_heartbeat_answered_for_the_session_timeout_the_coordinator_is_looked_for_again() {
+fn without_a_heartbeat_answered_for_two_thirds_of_the_session_timeout_the_coordinator_is_looked_for_again() {
     let mut harness = Harness::stable(config());
     harness.pass(INTERVAL);
     assert!(harness.is_sent("Heartbeat"));
-    for _ in 0..41 {
+    for _ in 0..26 {
         harness.pass(LATE);
         harness.found(); // it is silent, and the only one that the cluster knows
     }
@@ -124,6 +124,33 @@ fn a_coordinator_that_is_silent_is_left_for_another_as_soon_as_the_cluster_names
         assert_eq!(harness.take(name).0.node, OTHER_NODE, "{name} is sent again, to the new one");
     }
     assert!(harness.sent.is_empty() && harness.event().is_none(), "and the membership lasts");
+}
+
+#[test]
+fn what_could_not_be_sent_waits_for_the_node_that_failed_and_not_for_the_one_that_coordinates_instead() {
+    type Member = fn() -> Harness;
+    let committing: Member = || {
+        let mut harness = Harness::stable(config());
+        harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+        harness.run();
+        harness
+    };
+    let joining: Member = || Harness::preparing(config(), &[]);
+    for (name, member) in [("OffsetCommit", committing), ("JoinGroup", joining)] {
+        for (node, is_at_once) in [(NODE, false), (OTHER_NODE, true)] {
+            let mut harness = member();
+            for _ in 0..5 {
+                harness.fail(name, no_answer());
+                harness.pass(LATE * 2);
+                harness.found();
+                harness.pass(LATE * 2);
+            }
+            harness.fail(name, no_answer());
+            harness.state.handle_coordinator(harness.now, Ok(node));
+            harness.run();
+            assert_eq!(harness.is_sent(name), is_at_once, "{name} to {node}");
+        }
+    }
 }
 
 #[test]
