@@ -5,17 +5,25 @@ use crate::settings::Kind;
 
 /// Whether ignoring this setting changes nothing.
 pub(crate) fn is_without_effect(kind: Kind, name: &str, value: &str) -> bool {
+    // The programs here write and read text, as Java's do whatever serializers say. There are no transactions
+    // (`transactional.id` is refused), no subscriptions by pattern, no assignors on the broker in the classic protocol, and
+    // no metrics.
+    const NEVER: [&str; 12] = [
+        "auto.include.jmx.reporter",
+        "exclude.internal.topics",
+        "group.remote.assignor",
+        "key.deserializer",
+        "key.serializer",
+        "metric.reporters",
+        "metrics.num.samples",
+        "metrics.recording.level",
+        "metrics.sample.window.ms",
+        "transaction.timeout.ms",
+        "value.deserializer",
+        "value.serializer",
+    ];
     match name {
-        // The programs here write and read text, as Java's do whatever these say.
-        "key.serializer" | "value.serializer" | "key.deserializer" | "value.deserializer" => true,
-        // There are no transactions (`transactional.id` is refused), no subscriptions by pattern, and no assignors on the
-        // broker in the classic protocol.
-        "transaction.timeout.ms" | "exclude.internal.topics" | "group.remote.assignor" => true,
-        "auto.include.jmx.reporter"
-        | "metric.reporters"
-        | "metrics.num.samples"
-        | "metrics.recording.level"
-        | "metrics.sample.window.ms" => true,
+        _ if NEVER.contains(&name) => true,
         "config.providers" | "interceptor.classes" | "security.providers" => value.is_empty(),
         "client.dns.lookup" => value == "use_all_dns_ips",
         "enable.metrics.push" => value.eq_ignore_ascii_case("false"),
