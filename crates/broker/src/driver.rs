@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use ottla_connection::clock::sleep_until;
@@ -89,7 +90,7 @@ pub(crate) struct Driver {
     call_sender: mpsc::Sender<Call>,
     commands: mpsc::Receiver<Command>,
     answers: BTreeMap<CallId, oneshot::Sender<Answer>>,
-    next_call: u64,
+    next_call: Arc<AtomicU64>,
 }
 
 impl Driver {
@@ -105,7 +106,18 @@ impl Driver {
         let nodes = endpoints.into_iter().map(|(node, endpoint)| (node, server(endpoint))).collect();
         let settings = Arc::new(machine.state.settings.clone());
         let answers = BTreeMap::new();
-        Self { machine, clock, nodes, faults, settings, calls, call_sender, commands, answers, next_call: 0 }
+        Self {
+            machine,
+            clock,
+            nodes,
+            faults,
+            settings,
+            calls,
+            call_sender,
+            commands,
+            answers,
+            next_call: Arc::default(),
+        }
     }
 
     /// Starts every node.
@@ -131,12 +143,21 @@ impl Driver {
                         return;
                     }
                 }
-                Some(call) = self.calls.recv() => {
-                    let id = CallId(self.next_call);
-                    self.next_call += 1;
-                    self.answers.insert(id, call.answer);
-                    self.machine.handle_call(self.clock.now(), id, &call.context, call.request);
-                }
+                Some(call) = self.calls.recv() => self.take_in(call),
+            }
+        }
+    }
+
+    fn take_in(&mut self, call: Call) {
+        match call {
+            Call::Request { id, context, request, answer } => {
+                self.answers.insert(id, answer);
+                self.machine.handle_call(self.clock.now(), id, &context, request);
+            }
+            Call::Gone(id) => {
+                self.machine.cancel_call(id);
+                // Its connection sees by that that nothing is to come.
+                self.answers.remove(&id);
             }
         }
     }
@@ -219,12 +240,13 @@ impl Driver {
     }
 
     fn start_serving(&mut self, node: NodeId) -> Result<(), Error> {
-        let (calls, faults, settings) = (self.call_sender.clone(), self.faults.clone(), Arc::clone(&self.settings));
+        let (calls, next_call) = (self.call_sender.clone(), Arc::clone(&self.next_call));
+        let (faults, settings) = (self.faults.clone(), Arc::clone(&self.settings));
         let server = self.nodes.get_mut(&node).ok_or(Error::UnknownNode { node })?;
         let failed = |source: io::Error| Error::Listen { node, address: server.address.clone(), source };
         let listener = server.endpoint.listen().map_err(failed)?;
         let (stopping, stopped) = watch::channel(false);
-        let service = Service { node, calls, faults, settings, stopping: stopped };
+        let service = Service { node, calls, next_call, faults, settings, stopping: stopped };
         let mut tasks = JoinSet::new();
         tasks.spawn(service.run(listener));
         server.running = Some(Running { stopping, tasks });

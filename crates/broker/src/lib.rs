@@ -45,6 +45,7 @@ mod driver;
 mod error;
 mod fault;
 mod fetch_session;
+mod frames;
 mod group;
 mod groups;
 mod log;

@@ -3,7 +3,7 @@
 //! A call that cannot be answered at once waits, known by everything that it waits for, and is looked at again when
 //! one of them has changed, and when its time is up.
 //!
-//! Invariant: every call that came in leaves as exactly one [`Answer`], unless it was [cancelled](Machine::cancel).
+//! Invariant: every call that came in leaves as exactly one [`Answer`], unless it was [cancelled](Machine::cancel_call).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -84,6 +84,11 @@ impl Machine {
     /// The next answer to be passed on.
     pub(crate) fn next_answer(&mut self) -> Option<(CallId, Answer)> {
         self.answers.pop_front()
+    }
+
+    /// Forgets a call, if it waits: its client is gone. What it was about goes on.
+    pub(crate) fn cancel_call(&mut self, call: CallId) {
+        self.forget(call);
     }
 
     /// Forgets what waits on a node: its connections are gone.

@@ -265,6 +265,9 @@ async fn delete_records_up_to_an_offset() {
         assert_eq!(elsewhere, (-1, ErrorCode::NotLeaderOrFollower), "version {version}");
         let compacted = deleted(&other, &delete_records("compacted", 0, 0)).await;
         assert_eq!(compacted, (-1, ErrorCode::PolicyViolation), "version {version}");
+        cluster.create_topic_with("kept", 1, 1, [("cleanup.policy", "")]).await.unwrap();
+        let kept = deleted(&leader, &delete_records("kept", 0, 0)).await;
+        assert_eq!(kept, (0, ErrorCode::None), "version {version}");
         assert_eq!(cluster.describe_partition(TOPIC, 0).await.unwrap().log_start_offset, 10);
     }
 }

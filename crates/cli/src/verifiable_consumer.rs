@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ottla::{
     AssignmentChange, Batches, Consumer, ConsumerHandle, ListenerResult, OffsetAndMetadata, RebalanceListener,
+    TopicPartition,
 };
 use tokio::sync::watch;
 
@@ -211,29 +212,34 @@ impl Reading {
     }
 
     fn is_finished(&self) -> bool {
-        *self.stop.borrow() || self.messages_left() == Some(0)
+        *self.stop.borrow() || self.lines.is_broken() || self.messages_left() == Some(0)
     }
 
     fn messages_left(&self) -> Option<u64> {
         Some(self.max_messages?.saturating_sub(self.consumed))
     }
 
-    /// Tells of what was polled, as many messages at once as a poll of Java's has.
+    /// Tells of what was polled, as many messages at once as a poll of Java's has. As between polls of Java's, the group has
+    /// its turn between them.
     async fn take(&mut self, consumer: &Consumer, batches: &Batches) -> Result<(), ottla::consumer::Error> {
         let mut polled = Polled::new(batches);
         while !self.is_finished() {
             let chunk = polled.next(self.max_poll_records, self.messages_left())?;
             if chunk.count == 0 {
-                break;
+                return Ok(());
             }
             self.tell(&chunk);
-            let untold = if self.lines.is_broken() { chunk.first_offsets().collect() } else { chunk.left_out.clone() };
-            for (partition, offset) in untold {
-                // So that no automatic commit covers it. A partition that is gone has none.
-                let _ = consumer.seek(partition, offset);
+            if self.lines.is_broken() {
+                rewind(consumer, chunk.first_offsets());
+                return Ok(());
             }
-            if self.commits && !self.lines.is_broken() {
+            rewind(consumer, chunk.left_out.iter().copied());
+            if self.commits {
                 self.commit(consumer, &chunk).await?;
+            }
+            if consumer.rebalance_pending() || consumer.group_metadata().is_none() {
+                rewind(consumer, polled.rest());
+                return Ok(());
             }
         }
         Ok(())
@@ -263,6 +269,14 @@ impl Reading {
         }
         self.lines.write(&OffsetsCommitted::new(&offsets, result.err().map(|error| chain(&error))));
         Ok(())
+    }
+}
+
+/// Has these be read again: else the next poll, and automatic commits, count what was polled as done with.
+fn rewind<'p>(consumer: &Consumer, offsets: impl IntoIterator<Item = (&'p TopicPartition, i64)>) {
+    for (partition, offset) in offsets {
+        // One that was lost is somebody else's, from what was committed on.
+        let _ = consumer.seek(partition, offset);
     }
 }
 

@@ -141,6 +141,8 @@ impl<'a> Sending<'a> {
             let number = self.sent;
             let now = Instant::now();
             self.send(number, producer, lines, deliveries).await;
+            // Where there is always room, nothing else would let anybody say that it is to end.
+            tokio::task::coop::consume_budget().await;
             if let Some(pause) = self.throttle.after(number, now.into_std()) {
                 tokio::time::sleep(pause).await;
             }

@@ -340,6 +340,12 @@ impl Cluster {
         Backoff::new(self.config().retry_backoff, self.config().retry_backoff_max, self.random())
     }
 
+    /// A back-off between questions that brokers answer without telling anything new: to half of `retry.backoff.max.ms` at
+    /// most. The brokers are well, and what is waited for is learned that much sooner.
+    pub fn pace(&self) -> Backoff {
+        Backoff::new(self.config().retry_backoff, self.config().retry_backoff_max / 2, self.random())
+    }
+
     /// A generator drawn from the seed.
     pub fn random(&self) -> Rng {
         self.inner.shared.random.lock().unwrap_or_else(PoisonError::into_inner).fork()
@@ -375,7 +381,8 @@ impl Cluster {
     fn start(&self) -> Result<Handle, Error> {
         let runtime = self.runtime()?;
         if let Some(commands) = self.inner.unstarted.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let driver = Driver::new(Arc::clone(&self.inner.shared), runtime.clone(), commands, self.backoff());
+            let driver =
+                Driver::new(Arc::clone(&self.inner.shared), runtime.clone(), commands, self.backoff(), self.pace());
             runtime.spawn(driver.run());
         }
         Ok(runtime)

@@ -80,8 +80,9 @@ impl Driver {
         runtime: Handle,
         commands: mpsc::UnboundedReceiver<Command>,
         backoff: Backoff,
+        pace: Backoff,
     ) -> Self {
-        let refresh = Refresh::new(&shared.config, backoff);
+        let refresh = Refresh::new(&shared.config, backoff, pace);
         Self {
             shared,
             runtime,

@@ -5,7 +5,7 @@
 //!
 //! Pacing (KIP-580): after a failure the next request waits for a back-off that grows with each failure. After an
 //! answer, a demand for what is already known waits for a back-off, too, that grows with each answer that changed
-//! nothing; a topic that has not been asked about before does not wait.
+//! nothing, but only to half as much ([`Cluster::pace`](crate::Cluster::pace)). A topic that has not been asked about before does not wait.
 //!
 //! Whoever asks again after an answer that told nothing new asks another broker: the one that answered may itself not
 //! have heard yet, and as it is connected it would be asked for ever.
@@ -25,6 +25,7 @@ pub(crate) struct Refresh {
     max_idle: Duration,
     rebootstrap_trigger: Duration,
     backoff: Backoff,
+    pace: Backoff,
     last_used: BTreeMap<Arc<str>, Instant>,
     demanded: Demand,
     under_way: Option<Ask>,
@@ -64,12 +65,13 @@ pub(crate) struct Ask {
 }
 
 impl Refresh {
-    pub(crate) fn new(config: &ClusterConfig, backoff: Backoff) -> Self {
+    pub(crate) fn new(config: &ClusterConfig, backoff: Backoff, pace: Backoff) -> Self {
         Self {
             max_age: cap(config.metadata_max_age),
             max_idle: cap(config.metadata_max_idle),
             rebootstrap_trigger: cap(config.metadata_recovery_rebootstrap_trigger),
             backoff,
+            pace,
             last_used: BTreeMap::new(),
             demanded: Demand::default(),
             under_way: None,
@@ -100,7 +102,7 @@ impl Refresh {
     /// demand that, and that request should not have to wait for this one.
     pub(crate) fn demand_nodes(&mut self, now: Instant) {
         if self.under_way.is_none() {
-            let due = now + self.backoff.next_delay(1);
+            let due = now + self.pace.next_delay(1);
             self.demanded.add(due, &Topics::None, false);
         }
     }
@@ -181,7 +183,7 @@ impl Refresh {
         self.after_failure = None;
         self.must_rebootstrap = false;
         self.unchanged_answers = if is_changed { 0 } else { self.unchanged_answers.saturating_add(1) };
-        self.after_answer = Some(now + self.backoff.next_delay(self.unchanged_answers.saturating_add(1)));
+        self.after_answer = Some(now + self.pace.next_delay(self.unchanged_answers.saturating_add(1)));
         let again: Vec<_> = unsettled.iter().filter(|topic| self.is_used(topic)).cloned().collect();
         if !again.is_empty() {
             self.demanded.add(now, &Topics::Named(again), false);

@@ -7,7 +7,8 @@
 //!      └──────────────────┘ NOT_COORDINATOR, disconnect, silence for two thirds of the session
 //! ```
 //!
-//! It is asked for only while somebody needs it, or while it is [silent](crate::silence). Each time that a coordinator becomes known it gets a new epoch, even if
+//! It is asked for only while somebody needs it. One that is [silent](crate::silence), or could not be reached when it was
+//! last known, is asked about again: the cluster sets the pace, and not the attempts to reach it. Each time that a coordinator becomes known it gets a new epoch, even if
 //! it is the same broker: what a request to an earlier one says about the coordinator is out of date and changes
 //! nothing.
 
@@ -27,7 +28,11 @@ pub(crate) struct CoordinatorCache {
     epoch: u64,
     /// How often it could not be found, or not be reached, in a row.
     failures: u32,
-    backoff: Backoff,
+    /// The one that could not be reached. When the known one is the same, it is asked about at this time.
+    failed: Option<NodeId>,
+    check_at: Option<Instant>,
+    /// To half of `retry.backoff.max.ms` at most: it is not the brokers who are asked that fail.
+    pace: Backoff,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,8 +57,16 @@ pub(crate) struct Located {
 }
 
 impl CoordinatorCache {
-    pub(crate) fn new(backoff: Backoff) -> Self {
-        Self { state: Knowledge::Unknown { not_before: None }, is_asking: false, epoch: 0, failures: 0, backoff }
+    pub(crate) fn new(pace: Backoff) -> Self {
+        Self {
+            state: Knowledge::Unknown { not_before: None },
+            is_asking: false,
+            epoch: 0,
+            failures: 0,
+            failed: None,
+            check_at: None,
+            pace,
+        }
     }
 
     pub(crate) fn known(&self) -> Option<Found> {
@@ -61,6 +74,11 @@ impl CoordinatorCache {
             Knowledge::Known(node) => Some(Found { node, epoch: self.epoch }),
             Knowledge::Unknown { .. } => None,
         }
+    }
+
+    /// The one that could not be reached, if none has been since.
+    pub(crate) fn failed(&self) -> Option<NodeId> {
+        self.failed
     }
 
     /// Whether the cluster is to be asked now. It counts as being asked from then on.
@@ -74,22 +92,25 @@ impl CoordinatorCache {
     }
 
     /// Whether the cluster is to be asked if the known one still is it; not where it is being asked already.
-    pub(crate) fn next_check(&mut self) -> bool {
-        let is_due = !self.is_asking && matches!(self.state, Knowledge::Known(_));
+    pub(crate) fn next_check(&mut self, now: Instant, is_silent: bool) -> bool {
+        let is_wanted = is_silent || self.check_at.is_some_and(|due| due <= now);
+        let is_due = is_wanted && !self.is_asking && matches!(self.state, Knowledge::Known(_));
         self.is_asking |= is_due;
         is_due
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
-            Knowledge::Unknown { not_before } if !self.is_asking => not_before,
-            Knowledge::Unknown { .. } | Knowledge::Known(_) => None,
+            _ if self.is_asking => None,
+            Knowledge::Unknown { not_before } => not_before,
+            Knowledge::Known(_) => self.check_at,
         }
     }
 
     /// The cluster has said who it is. `None`: it is known already.
-    pub(crate) fn handle_found(&mut self, node: NodeId) -> Option<Found> {
+    pub(crate) fn handle_found(&mut self, now: Instant, node: NodeId) -> Option<Found> {
         self.is_asking = false;
+        self.check_at = (self.failed == Some(node)).then(|| self.next_ask_at(now));
         if self.known().is_some_and(|known| known.node == node) {
             return None;
         }
@@ -101,14 +122,15 @@ impl CoordinatorCache {
     /// The cluster did not say.
     pub(crate) fn handle_not_found(&mut self, now: Instant) {
         self.is_asking = false;
-        if self.known().is_none() {
-            self.back_off(now);
+        match self.state {
+            Knowledge::Unknown { .. } => self.back_off(now),
+            Knowledge::Known(_) => self.check_at = self.check_at.map(|_| self.next_ask_at(now)),
         }
     }
 
     /// A request was answered.
     pub(crate) fn handle_answered(&mut self) {
-        self.failures = 0;
+        (self.failures, self.failed, self.check_at) = (0, None, None);
     }
 
     /// The one of that epoch is none. Says whether that was news.
@@ -122,17 +144,22 @@ impl CoordinatorCache {
 
     /// The one of that epoch did not let itself be connected to, or cut the connection. Says whether that was news.
     pub(crate) fn handle_unreachable(&mut self, now: Instant, epoch: u64) -> bool {
+        let node = self.known().map(|known| known.node);
         let is_news = self.mark_unknown(epoch);
         if is_news {
+            self.failed = node;
             self.back_off(now);
         }
         is_news
     }
 
     fn back_off(&mut self, now: Instant) {
+        self.state = Knowledge::Unknown { not_before: Some(self.next_ask_at(now)) };
+    }
+
+    fn next_ask_at(&mut self, now: Instant) -> Instant {
         self.failures = self.failures.saturating_add(1);
-        let not_before = Some(now + self.backoff.next_delay(self.failures));
-        self.state = Knowledge::Unknown { not_before };
+        now + self.pace.next_delay(self.failures)
     }
 }
 
@@ -184,22 +211,23 @@ mod tests {
     fn it_is_asked_for_once_and_known_from_then_on() {
         let (mut cache, now) = (cache(), origin());
         assert!(cache.next_ask(now) && !cache.next_ask(now), "one question at a time");
-        let found = cache.handle_found(NodeId(3));
+        let found = cache.handle_found(now, NodeId(3));
         assert_eq!((cache.known(), cache.next_ask(now)), (found, false));
     }
 
     #[test]
     fn the_known_one_may_be_asked_about_and_only_another_is_news() {
         let (mut cache, now) = (cache(), origin());
-        assert!(!cache.next_check(), "nobody is known");
-        let first = cache.handle_found(NodeId(1));
-        assert!(cache.next_check() && !cache.next_check(), "one question at a time");
-        assert_eq!((cache.handle_found(NodeId(1)), cache.known()), (None, first));
-        assert!(cache.next_check());
+        assert!(!cache.next_check(now, true), "nobody is known");
+        let first = cache.handle_found(now, NodeId(1));
+        assert!(!cache.next_check(now, false) && cache.next_deadline().is_none(), "it is in no doubt");
+        assert!(cache.next_check(now, true) && !cache.next_check(now, true), "one question at a time");
+        assert_eq!((cache.handle_found(now, NodeId(1)), cache.known()), (None, first));
+        assert!(cache.next_check(now, true));
         cache.handle_not_found(now);
         assert_eq!(cache.known(), first);
-        assert!(cache.next_check());
-        let second = cache.handle_found(NodeId(2)).unwrap();
+        assert!(cache.next_check(now, true));
+        let second = cache.handle_found(now, NodeId(2)).unwrap();
         assert_eq!((second.node, cache.known()), (NodeId(2), Some(second)));
         assert_ne!(first.unwrap().epoch, second.epoch);
     }
@@ -207,11 +235,30 @@ mod tests {
     #[test]
     fn one_that_is_lost_while_it_is_asked_about_is_not_asked_for_twice() {
         let (mut cache, now) = (cache(), origin());
-        let first = cache.handle_found(NodeId(1)).unwrap();
-        assert!(cache.next_check());
+        let first = cache.handle_found(now, NodeId(1)).unwrap();
+        assert!(cache.next_check(now, true));
         cache.mark_unknown(first.epoch);
         assert!(!cache.next_ask(now) && cache.next_deadline().is_none());
-        assert!(cache.handle_found(NodeId(1)).is_some(), "it counts as found anew");
+        assert!(cache.handle_found(now, NodeId(1)).is_some(), "it counts as found anew");
+    }
+
+    #[test]
+    fn one_that_could_not_be_reached_is_asked_about_while_it_is_tried_again() {
+        let (mut cache, mut now) = (cache(), origin());
+        let first = cache.handle_found(now, NodeId(1)).unwrap();
+        cache.handle_unreachable(now, first.epoch);
+        now = cache.next_deadline().unwrap();
+        assert!(cache.next_ask(now));
+        cache.handle_found(now, NodeId(1));
+        for _ in 0..3 {
+            let due = cache.next_deadline().unwrap();
+            assert!(due > now && !cache.next_check(now, false));
+            now = due;
+            assert!(cache.next_check(now, false));
+            assert_eq!(cache.handle_found(now, NodeId(1)), None, "that may be: it goes on being tried");
+        }
+        cache.handle_answered();
+        assert_eq!((cache.next_deadline(), cache.failed()), (None, None), "it is well");
     }
 
     #[test]
@@ -231,10 +278,10 @@ mod tests {
     #[test]
     fn what_an_earlier_coordinator_says_changes_nothing() {
         let (mut cache, now) = (cache(), origin());
-        let first = cache.handle_found(NodeId(1)).unwrap();
+        let first = cache.handle_found(now, NodeId(1)).unwrap();
         assert!(cache.mark_unknown(first.epoch));
         assert!(cache.next_ask(now), "at once: it moved, it did not fail");
-        let second = cache.handle_found(NodeId(1)).unwrap();
+        let second = cache.handle_found(now, NodeId(1)).unwrap();
         assert!(!cache.mark_unknown(first.epoch) && !cache.handle_unreachable(now, first.epoch));
         assert_eq!(cache.known(), Some(second));
         assert!(cache.handle_unreachable(now, second.epoch));

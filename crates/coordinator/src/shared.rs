@@ -85,7 +85,7 @@ impl Shared {
         };
         Self {
             group: config.group_id.as_str().into(),
-            state: Mutex::new(State::new(config, timeouts, || cluster.backoff(), now())),
+            state: Mutex::new(State::new(config, timeouts, || cluster.backoff(), cluster.pace(), now())),
             waiting: Mutex::new(Waiting::default()),
             tasks: Mutex::new(Tasks::NotStarted),
             changed: Notify::new(),

@@ -73,6 +73,7 @@ impl State {
         config: GroupConfig,
         timeouts: Timeouts,
         mut backoff: impl FnMut() -> Backoff,
+        pace: Backoff,
         now: Instant,
     ) -> Self {
         let group_id: Arc<str> = config.group_id.as_str().into();
@@ -80,7 +81,7 @@ impl State {
             group_instance_id: config.group_instance_id.as_deref().map(Into::into),
             commits: CommitQueue::new(Arc::clone(&group_id), backoff()),
             lookups: Lookups::new(Arc::clone(&group_id), config.require_stable, backoff()),
-            coordinator: CoordinatorCache::new(backoff()),
+            coordinator: CoordinatorCache::new(pace),
             silence: Silence::new(config.heartbeat_interval, now),
             group: ClassicGroup::new(config, timeouts.request, backoff(), now),
             stale_topics: BTreeSet::new(),
@@ -151,8 +152,8 @@ impl State {
     pub(crate) fn handle_coordinator(&mut self, now: Instant, found: Result<NodeId, Error>) {
         match found {
             Ok(node) => {
-                let before = self.coordinator.known();
-                if self.coordinator.handle_found(node).is_none() {
+                let before = self.coordinator.known().map(|known| known.node);
+                if self.coordinator.handle_found(now, node).is_none() {
                     return; // as it was
                 }
                 tracing::debug!(group = %self.group_id, %node, "found the coordinator");
@@ -160,6 +161,9 @@ impl State {
                     self.lose_coordinator(now);
                 }
                 self.group.handle_coordinator_found(now, node);
+                if let Some(failed) = before.or(self.coordinator.failed()) {
+                    self.spare_another_than(failed, now);
+                }
             }
             Err(error) => {
                 tracing::debug!(group = %self.group_id, error = &error as &dyn std::error::Error, "no coordinator");
@@ -189,6 +193,7 @@ impl State {
     /// Takes in what has become of a request to a coordinator.
     pub(crate) fn handle(&mut self, now: Instant, from: Found, incoming: Incoming) {
         self.silence.handle_ended(now, from, incoming.is_parked(), incoming.error().is_none());
+        let has_failed = incoming.error().is_some();
         match incoming.error() {
             None => self.coordinator.handle_answered(),
             Some(error) if error.says_unreachable() => {
@@ -216,6 +221,18 @@ impl State {
         }
         let is_doubted = self.group.take_coordinator_doubt();
         self.doubt_coordinator(now, from, is_doubted);
+        if has_failed {
+            self.spare_another_than(from.node, now);
+        }
+    }
+
+    /// Back-offs spare the node that failed, not the one that coordinates instead of it.
+    fn spare_another_than(&mut self, failed: NodeId, now: Instant) {
+        if self.coordinator.known().is_some_and(|known| known.node != failed) {
+            self.group.end_back_off(now);
+            self.commits.end_back_off();
+            self.lookups.end_back_off();
+        }
     }
 
     fn handle_committed(
@@ -276,7 +293,8 @@ impl State {
         }
         self.watch_for_silence(now, &actions);
         if self.wants_coordinator() {
-            let is_check_due = self.silence.take_due(now) && self.coordinator.next_check();
+            let is_silent = self.silence.take_due(now);
+            let is_check_due = self.coordinator.next_check(now, is_silent);
             if is_check_due || self.coordinator.next_ask(now) {
                 actions.push(Action::FindCoordinator);
             }

@@ -92,6 +92,7 @@ impl KafkaClusterBuilder {
         let voters = voters.collect::<Vec<_>>().join(",");
         let replicas = self.nodes;
         let (port, controller_port) = (ports[node], controller_ports[node]);
+        // Nothing is too old to be kept: cases give records times of their own.
         let mut text = format!(
             "\
 process.roles=broker,controller
@@ -121,6 +122,7 @@ controller.quorum.election.timeout.ms=1000
 controller.quorum.fetch.timeout.ms=2000
 controlled.shutdown.max.retries=1
 log.segment.delete.delay.ms=1000
+log.retention.ms=-1
 ",
             data_directory(directory, node).display(),
         );

@@ -47,13 +47,13 @@ fn delete(
         return Err(ErrorCode::InvalidTopicException);
     }
     let key = partition_key(state, topic, TopicId::NONE, asked.partition_index)?;
-    let deletes = state.topic_by_id(key.topic).is_some_and(|topic| topic.config.deletes);
+    let only_compacted =
+        state.topic_by_id(key.topic).is_some_and(|topic| topic.config.compacted && !topic.config.deletes);
     let partition = state.partition(key).ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if partition.leader() != Some(context.node) {
         return Err(ErrorCode::NotLeaderOrFollower);
     }
-    if !deletes {
-        // What is compacted only is to be deleted by nobody else.
+    if only_compacted {
         return Err(ErrorCode::PolicyViolation);
     }
     let offset = if asked.offset == HIGH_WATERMARK { partition.high_watermark() } else { asked.offset };

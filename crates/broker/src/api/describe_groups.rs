@@ -15,10 +15,12 @@ pub(super) fn handle(state: &mut ClusterState, now: Now, context: &Context, requ
             None => find(state, now, context, &group_id),
         };
         match described {
-            Ok(description) => {
-                let found = describe(context, group_id, description);
-                DescribedGroup { authorized_operations: operations, ..found }
-            }
+            Ok(description) => match describe(context, group_id, description) {
+                found if found.error_code == ErrorCode::None => {
+                    DescribedGroup { authorized_operations: operations, ..found }
+                }
+                missing => missing,
+            },
             Err(error_code) => DescribedGroup { error_code, group_id, ..Default::default() },
         }
     };

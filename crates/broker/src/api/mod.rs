@@ -305,7 +305,8 @@ macro_rules! apis {
                     $(ApiKey::$api => {
                         let header = RequestHeader::read(reader, $request::encoding(version).flexible)?;
                         let client_id = header.client_id.unwrap_or_default();
-                        Ok(Some((client_id, Self::$api($request::decode(reader, version)?))))
+                        // What follows is ignored, as in Kafka: librdkafka 2.16 asks for all topics with stray bytes behind.
+                        Ok(Some((client_id, Self::$api($request::read_body(reader, version)?))))
                     })*
                     _ => Ok(None),
                 }

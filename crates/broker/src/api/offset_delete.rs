@@ -61,11 +61,15 @@ fn check_topic(
 ) -> TopicResult {
     let name = topic.name;
     let is_subscribed = state.group(key, group_id).is_some_and(|group| group.is_subscribed_to(&name));
-    let refused = match state.topic(&name) {
-        None => Some(ErrorCode::UnknownTopicOrPartition),
-        Some(_) => is_subscribed.then_some(ErrorCode::GroupSubscribedToTopic),
+    let partition = |index| {
+        let exists = state.topic(&name).is_some_and(|topic| topic.partition(index).is_some());
+        let refused = match (context.refused(&name, Some(index)), exists) {
+            (Some(code), _) => Some(code),
+            (None, false) => Some(ErrorCode::UnknownTopicOrPartition),
+            (None, true) => is_subscribed.then_some(ErrorCode::GroupSubscribedToTopic),
+        };
+        (index, refused)
     };
-    let partition = |index| (index, context.refused(&name, Some(index)).or(refused));
     let partitions = topic.partitions.iter().map(|asked| partition(asked.partition_index)).collect();
     TopicResult { name, partitions }
 }

@@ -201,8 +201,7 @@ async fn an_offset_is_forgotten_where_no_member_reads_the_topic() {
         assert_eq!(committed(&connection, &commit(topic, partition, 7)).await, ErrorCode::None);
     }
     let response = connection.request(&forget(&[1, 5])).await.unwrap();
-    // As in Kafka, which does not look whether the topic has the partition.
-    assert_eq!(codes(&response), [(1, ErrorCode::None), (5, ErrorCode::None)]);
+    assert_eq!(codes(&response), [(1, ErrorCode::None), (5, ErrorCode::UnknownTopicOrPartition)]);
     let left = cluster.committed_offsets(GROUP).await.unwrap().into_keys().collect::<Vec<_>>();
     assert_eq!(left, [TopicPartition::new(TOPIC, 0)]);
 

@@ -260,6 +260,11 @@ async fn describe_groups() {
         let code = if version >= 6 { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
         assert_eq!((unknown.error_code, &*unknown.group_state), (code, "Dead"), "version {version}");
         assert_eq!(unknown.error_message.is_some(), version >= 6, "version {version}");
+        if version >= 3 {
+            let request = DescribeGroupsRequest { groups: vec![unknown.group_id], include_authorized_operations: true };
+            let unknown = connect(&cluster, coordinator).await.request(&request).await.unwrap().groups.remove(0);
+            assert_eq!(unknown.authorized_operations == i32::MIN, version >= 6, "version {version}");
+        }
         assert_eq!(ask(other, GROUP).await.error_code, ErrorCode::NotCoordinator, "version {version}");
     }
 }

@@ -53,6 +53,21 @@ impl<'b> Polled<'b> {
         Ok(chunk)
     }
 
+    /// For each partition, the offset of the first record that has not been taken.
+    pub(super) fn rest(mut self) -> BTreeMap<&'b TopicPartition, i64> {
+        let mut rest = BTreeMap::new();
+        let corrupt = self.corrupt.take();
+        if let Some((partition, mut records)) = self.current.take() {
+            let next =
+                records.next().map(|record| record.map_or_else(|corrupt| corrupt.offset, |record| record.offset()));
+            rest.extend(corrupt.map(|corrupt| corrupt.offset).or(next).map(|offset| (partition, offset)));
+        }
+        for batch in self.batches {
+            rest.entry(batch.topic_partition()).or_insert(batch.start_offset());
+        }
+        rest
+    }
+
     fn next_record(&mut self) -> Option<Result<(&'b TopicPartition, Record<'b>), CorruptRecord>> {
         loop {
             if let Some((partition, records)) = &mut self.current

@@ -70,7 +70,7 @@ pub(crate) fn plans() -> Vec<Plan> {
 
 /// Either client leads, and leaves first: once in order, once not.
 fn core(other: Client, strategy: Strategy) -> Vec<Plan> {
-    let [ours_first, theirs_first] = [[Client::Ours, other, Client::Ours], [other, Client::Ours, Client::Ours]];
+    let [ours_first, theirs_first] = [[Client::Ours, other, Client::Ours], [other, Client::Ours, other]];
     // A session has to run out for each death; every client and every assignor has one.
     let dies = match strategy {
         Strategy::CooperativeSticky => true,

@@ -73,6 +73,13 @@ impl Heartbeats {
         }
     }
 
+    /// One that failed is sent again at once.
+    pub(super) fn end_back_off(&mut self, now: Instant) {
+        if std::mem::take(&mut self.failures) > 0 {
+            self.due = self.due.min(now);
+        }
+    }
+
     /// Forgets the one in flight, if it is that one.
     fn take(&mut self, number: u64) -> bool {
         let is_current = self.in_flight == Some(number);

@@ -297,6 +297,12 @@ impl ClassicGroup {
         }
     }
 
+    /// What failed is sent again at once: there is somebody else to send it to.
+    pub(crate) fn end_back_off(&mut self, now: Instant) {
+        (self.failures, self.not_before) = (0, None);
+        self.heartbeats.end_back_off(now);
+    }
+
     /// Whether something said since that the coordinator is none.
     pub(crate) fn take_coordinator_doubt(&mut self) -> bool {
         std::mem::take(&mut self.is_coordinator_doubted)

@@ -358,6 +358,11 @@ impl CommitQueue {
         }
     }
 
+    /// What failed is sent again at once: there is somebody else to send it to.
+    pub(crate) fn end_back_off(&mut self) {
+        (self.failures, self.not_before) = (0, None);
+    }
+
     /// When something is to be done. `is_sendable`: whether there is a coordinator to send to.
     pub(crate) fn next_deadline(&self, is_sendable: bool) -> Option<Instant> {
         let retry = self.not_before.filter(|_| is_sendable && self.in_flight.is_none() && !self.queue.is_empty());

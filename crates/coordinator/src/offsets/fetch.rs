@@ -204,6 +204,13 @@ impl Lookups {
         }
     }
 
+    /// What failed is sent again at once: there is somebody else to send it to.
+    pub(crate) fn end_back_off(&mut self) {
+        for lookup in self.under_way.values_mut() {
+            (lookup.failures, lookup.not_before) = (0, None);
+        }
+    }
+
     /// When something is to be done. `is_sendable`: whether there is a coordinator to send to.
     pub(crate) fn next_deadline(&self, is_sendable: bool) -> Option<Instant> {
         let deadlines = self.under_way.values().map(|lookup| {

@@ -79,7 +79,8 @@ impl Harness {
         };
         let now = origin();
         let timeouts = Timeouts { request: Duration::from_secs(30), api: Duration::from_mins(1) };
-        let state = State::new(config, timeouts, backoff, now);
+        let pace = Backoff::new(Duration::from_millis(100), Duration::from_millis(500), Rng::with_seed(0));
+        let state = State::new(config, timeouts, backoff, pace, now);
         Self { state, now, sent: VecDeque::new(), jobs: Vec::new(), asks: 0, disconnects: 0, abandoned: 0 }
     }
 

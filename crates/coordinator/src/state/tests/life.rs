@@ -127,6 +127,33 @@ fn a_coordinator_that_is_silent_is_left_for_another_as_soon_as_the_cluster_names
 }
 
 #[test]
+fn what_could_not_be_sent_waits_for_the_node_that_failed_and_not_for_the_one_that_coordinates_instead() {
+    type Member = fn() -> Harness;
+    let committing: Member = || {
+        let mut harness = Harness::stable(config());
+        harness.state.commit(harness.now, offsets(1), &ottla_cluster::Metadata::default()).unwrap();
+        harness.run();
+        harness
+    };
+    let joining: Member = || Harness::preparing(config(), &[]);
+    for (name, member) in [("OffsetCommit", committing), ("JoinGroup", joining)] {
+        for (node, is_at_once) in [(NODE, false), (OTHER_NODE, true)] {
+            let mut harness = member();
+            for _ in 0..5 {
+                harness.fail(name, no_answer());
+                harness.pass(LATE * 2);
+                harness.found();
+                harness.pass(LATE * 2);
+            }
+            harness.fail(name, no_answer());
+            harness.state.handle_coordinator(harness.now, Ok(node));
+            harness.run();
+            assert_eq!(harness.is_sent(name), is_at_once, "{name} to {node}");
+        }
+    }
+}
+
+#[test]
 fn a_coordinator_that_holds_a_join_back_is_asked_about_once_a_heartbeat_s_interval() {
     let mut harness = Harness::preparing(config(), &[]);
     let asks = harness.asks;
