@@ -122,7 +122,11 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [least, median, most] = [self.least, self.median, self.most].map(|duration| duration.as_secs_f64());
-        if least == most { write!(f, "{median:.2}") } else { write!(f, "{median:.2} ({least:.2} to {most:.2})") }
+        if self.least == self.most {
+            write!(f, "{median:.2}")
+        } else {
+            write!(f, "{median:.2} ({least:.2} to {most:.2})")
+        }
     }
 }
 
