@@ -103,7 +103,7 @@ impl Schedule {
             }
             Trouble::MemberKilled(member) => {
                 self.begin(FaultKind::MemberKilled, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Kill));
+                signal_members(sides, member, Signal::Kill);
                 for side in &mut *sides {
                     side.bury_member(member).await;
                 }
@@ -115,10 +115,10 @@ impl Schedule {
             }
             Trouble::MemberPaused(member) => {
                 self.begin(FaultKind::MemberPaused, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Stop));
+                signal_members(sides, member, Signal::Stop);
                 self.bear(sides).await;
                 self.begin(FaultKind::MemberContinued, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Continue));
+                signal_members(sides, member, Signal::Continue);
             }
         }
     }
@@ -148,13 +148,21 @@ fn round(number: usize) -> impl Iterator<Item = Trouble> {
     (0..BROKERS).flat_map(move |broker| {
         let turn = number * BROKERS + broker;
         let member = (turn / 2 + turn) % MEMBERS;
-        let of_member = if turn % 2 == 0 { Trouble::MemberKilled(member) } else { Trouble::MemberPaused(member) };
+        let of_member =
+            if turn.is_multiple_of(2) { Trouble::MemberKilled(member) } else { Trouble::MemberPaused(member) };
         [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS), of_member]
     })
 }
 
+/// The same member of each side, at the same moment.
+fn signal_members(sides: &[Side], member: usize, signal: Signal) {
+    for side in sides {
+        side.signal_member(member, signal);
+    }
+}
+
 fn flow(sides: &mut [Side]) -> bool {
-    sides.iter_mut().fold(true, |flow, side| side.flows() && flow)
+    sides.iter_mut().all(Side::flows)
 }
 
 /// Waits until the brokers are whole, both groups balanced, and everything flows.
@@ -164,7 +172,7 @@ async fn whole(brokers: &Brokers, sides: &mut [Side]) {
     brokers.whole(&topics).await;
     let begun = Instant::now();
     loop {
-        let is_balanced = sides.iter_mut().fold(true, |balanced, side| side.is_balanced() && balanced);
+        let is_balanced = sides.iter_mut().all(Side::is_balanced);
         if is_balanced && flow(sides) && begun.elapsed() > AT_LEAST {
             return;
         }
