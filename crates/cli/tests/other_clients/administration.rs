@@ -12,7 +12,9 @@ pub(crate) struct Conversation(Vec<(Value, Value)>);
 impl Conversation {
     /// `op` is asked, and answered with `answer`.
     pub(crate) fn ok(mut self, op: &str, fields: Value, answer: Value) -> Self {
-        self.0.push((request(op, fields), json!({"ok": answer})));
+        let mut expected = json!({});
+        expected["ok"] = answer;
+        self.0.push((request(op, fields), expected));
         self
     }
 
