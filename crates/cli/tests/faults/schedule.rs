@@ -103,7 +103,9 @@ impl Schedule {
             }
             Trouble::MemberKilled(member) => {
                 self.begin(FaultKind::MemberKilled, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Kill));
+                for side in sides.iter() {
+                    side.signal_member(member, Signal::Kill);
+                }
                 for side in &mut *sides {
                     side.bury_member(member).await;
                 }
@@ -115,10 +117,14 @@ impl Schedule {
             }
             Trouble::MemberPaused(member) => {
                 self.begin(FaultKind::MemberPaused, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Stop));
+                for side in sides.iter() {
+                    side.signal_member(member, Signal::Stop);
+                }
                 self.bear(sides).await;
                 self.begin(FaultKind::MemberContinued, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Continue));
+                for side in sides.iter() {
+                    side.signal_member(member, Signal::Continue);
+                }
             }
         }
     }
@@ -158,7 +164,8 @@ fn round(number: usize) -> impl Iterator<Item = Trouble> {
 }
 
 fn flow(sides: &mut [Side]) -> bool {
-    sides.iter_mut().fold(true, |flow, side| side.flows() && flow)
+    // Each is asked: it notes what it sees.
+    sides.iter_mut().map(Side::flows).filter(|flows| !flows).count() == 0
 }
 
 /// Waits until the brokers are whole, both groups balanced, and everything flows.
@@ -168,7 +175,7 @@ async fn whole(brokers: &Brokers, sides: &mut [Side]) {
     brokers.whole(&topics).await;
     let begun = Instant::now();
     loop {
-        let is_balanced = sides.iter_mut().fold(true, |balanced, side| side.is_balanced() && balanced);
+        let is_balanced = sides.iter_mut().map(Side::is_balanced).filter(|balanced| !balanced).count() == 0;
         if is_balanced && flow(sides) && begun.elapsed() > AT_LEAST {
             return;
         }
