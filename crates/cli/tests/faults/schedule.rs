@@ -149,17 +149,13 @@ impl Schedule {
     }
 }
 
-/// Each broker is killed and paused, one member is killed and one paused: others in each round.
+/// Each broker is killed and paused, and between them members, by turns: others in each round.
 fn round(number: usize) -> impl Iterator<Item = Trouble> {
-    let member = move |n| (number + n) % MEMBERS;
     (0..BROKERS).flat_map(move |broker| {
-        let of_brokers = [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS)];
-        let of_members = match broker {
-            0 => Some(Trouble::MemberKilled(member(0))),
-            1 => Some(Trouble::MemberPaused(member(1))),
-            _ => None,
-        };
-        of_brokers.into_iter().chain(of_members)
+        let turn = number * BROKERS + broker;
+        let member = (turn / 2 + turn) % MEMBERS;
+        let of_member = if turn % 2 == 0 { Trouble::MemberKilled(member) } else { Trouble::MemberPaused(member) };
+        [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS), of_member]
     })
 }
 
