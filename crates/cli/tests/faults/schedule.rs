@@ -154,7 +154,8 @@ fn round(number: usize) -> impl Iterator<Item = Trouble> {
     (0..BROKERS).flat_map(move |broker| {
         let turn = number * BROKERS + broker;
         let member = (turn / 2 + turn) % MEMBERS;
-        let of_member = if turn % 2 == 0 { Trouble::MemberKilled(member) } else { Trouble::MemberPaused(member) };
+        let of_member =
+            if turn.is_multiple_of(2) { Trouble::MemberKilled(member) } else { Trouble::MemberPaused(member) };
         [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS), of_member]
     })
 }
