@@ -103,9 +103,7 @@ impl Schedule {
             }
             Trouble::MemberKilled(member) => {
                 self.begin(FaultKind::MemberKilled, member);
-                for side in sides.iter() {
-                    side.signal_member(member, Signal::Kill);
-                }
+                signal_members(sides, member, Signal::Kill);
                 for side in &mut *sides {
                     side.bury_member(member).await;
                 }
@@ -117,14 +115,10 @@ impl Schedule {
             }
             Trouble::MemberPaused(member) => {
                 self.begin(FaultKind::MemberPaused, member);
-                for side in sides.iter() {
-                    side.signal_member(member, Signal::Stop);
-                }
+                signal_members(sides, member, Signal::Stop);
                 self.bear(sides).await;
                 self.begin(FaultKind::MemberContinued, member);
-                for side in sides.iter() {
-                    side.signal_member(member, Signal::Continue);
-                }
+                signal_members(sides, member, Signal::Continue);
             }
         }
     }
@@ -160,9 +154,15 @@ fn round(number: usize) -> impl Iterator<Item = Trouble> {
     })
 }
 
+/// The same member of each side, at the same moment.
+fn signal_members(sides: &[Side], member: usize, signal: Signal) {
+    for side in sides {
+        side.signal_member(member, signal);
+    }
+}
+
 fn flow(sides: &mut [Side]) -> bool {
-    // Each is asked: it notes what it sees.
-    sides.iter_mut().map(Side::flows).filter(|flows| !flows).count() == 0
+    sides.iter_mut().all(Side::flows)
 }
 
 /// Waits until the brokers are whole, both groups balanced, and everything flows.
@@ -172,7 +172,7 @@ async fn whole(brokers: &Brokers, sides: &mut [Side]) {
     brokers.whole(&topics).await;
     let begun = Instant::now();
     loop {
-        let is_balanced = sides.iter_mut().map(Side::is_balanced).filter(|balanced| !balanced).count() == 0;
+        let is_balanced = sides.iter_mut().all(Side::is_balanced);
         if is_balanced && flow(sides) && begun.elapsed() > AT_LEAST {
             return;
         }
