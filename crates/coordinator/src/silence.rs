@@ -1,9 +1,9 @@
 //! Whether the coordinator owes an answer, and since when. Does no I/O and reads no clock.
 //!
-//! A broker that hangs keeps its connections and answers nothing, and the group may have another coordinator long before a request to this one times
-//! out, or the session. So where nothing has been heard for [`LATE`], or for a heartbeat's interval where all that is in flight is
-//! what a coordinator holds back (JoinGroup, SyncGroup), the cluster is asked whether it is still the one; and again as long as nothing is heard. Only
-//! another one's name changes anything.
+//! A broker that hangs keeps its connections and answers nothing, and the group may have another coordinator long before a
+//! request to this one times out, or the session does. So where nothing has been heard for [`LATE`], or for a heartbeat's
+//! interval where all that is in flight is what a coordinator holds back (JoinGroup, SyncGroup), the cluster is asked
+//! whether it is still the one; and again as long as nothing is heard. Only another one's name changes anything.
 
 use std::time::{Duration, Instant};
 
