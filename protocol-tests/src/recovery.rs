@@ -21,6 +21,12 @@ pub struct Recovery {
     pub everything: Duration,
 }
 
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} s and {:.2} s", self.anything.as_secs_f64(), self.everything.as_secs_f64())
+    }
+}
+
 /// What became of a group within `window`, which begins with a fault and ends with the next. A silence that the next
 /// fault found is cut off there: what follows is the next one's.
 pub fn recovery(first_reads: &BTreeMap<i32, Vec<(Instant, u64)>>, window: &Range<Instant>) -> Recovery {
@@ -53,6 +59,31 @@ impl Comparison {
     }
 }
 
+impl Comparison {
+    /// The kinds of fault after which we stood still longer than Java, by medians and beyond what chance explains.
+    ///
+    /// `noise` is by how much two clients that do the same may differ in one fault. Of several, a median strays by less: by
+    /// the root of how many there are.
+    pub fn slower_than_java(&self, noise: Duration) -> Vec<String> {
+        let mut slower = Vec::new();
+        for (kind, [javas, ours]) in &self.samples {
+            let margin = noise.div_f64((ours.len().max(1) as f64).sqrt());
+            for (what, figure) in FIGURES {
+                let [java, ours] = [javas, ours].map(|side| Spread::of(side.iter().map(figure)));
+                if ours.median > java.median + margin {
+                    slower.push(format!("{kind}, until {what} came again: {ours}, Java {java}, margin {margin:.2?}"));
+                }
+            }
+        }
+        slower
+    }
+}
+
+/// What is taken of a recovery, and what came again then.
+type Figure = fn(&Recovery) -> Duration;
+const FIGURES: [(&str, Figure); 2] =
+    [("anything", |recovery| recovery.anything), ("everything", |recovery| recovery.everything)];
+
 impl fmt::Display for Comparison {
     /// As a table in Markdown, in seconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +91,7 @@ impl fmt::Display for Comparison {
         writeln!(f, "|---|--:|--:|--:|--:|--:|")?;
         for (kind, [javas, ours]) in &self.samples {
             write!(f, "| {kind} | {} |", ours.len())?;
-            for figure in [|recovery: &Recovery| recovery.anything, |recovery: &Recovery| recovery.everything] {
+            for (_, figure) in FIGURES {
                 for side in [ours, javas] {
                     write!(f, " {} |", Spread::of(side.iter().map(figure)))?;
                 }
@@ -91,7 +122,11 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [least, median, most] = [self.least, self.median, self.most].map(|duration| duration.as_secs_f64());
-        if least == most { write!(f, "{median:.2}") } else { write!(f, "{median:.2} ({least:.2} to {most:.2})") }
+        if self.least == self.most {
+            write!(f, "{median:.2}")
+        } else {
+            write!(f, "{median:.2} ({least:.2} to {most:.2})")
+        }
     }
 }
 
@@ -126,6 +161,20 @@ mod tests {
         assert_eq!(recovery(&reads(start, &[&[10, 150, 400]]), &window(start, 100, 200)), of(50, 50));
         assert_eq!(recovery(&reads(start, &[&[10, 120, 400]]), &window(start, 100, 200)), of(80, 80));
         assert_eq!(recovery(&reads(start, &[&[150], &[]]), &window(start, 100, 200)), of(50, 100));
+    }
+
+    #[test]
+    fn slower_is_what_chance_does_not_explain() {
+        let with = |faults: usize, java: u64, ours: u64| {
+            let mut comparison = Comparison::default();
+            for _ in 0..faults {
+                comparison.add("broker killed", of(0, java), of(0, ours));
+            }
+            comparison.slower_than_java(Duration::from_secs(2)).len()
+        };
+        assert_eq!([with(1, 4000, 6000), with(1, 4000, 6001)], [0, 1]);
+        assert_eq!([with(4, 4000, 5000), with(4, 4000, 5001)], [0, 1]);
+        assert_eq!([with(4, 30_000, 4000), with(0, 0, 0)], [0, 0]);
     }
 
     #[test]

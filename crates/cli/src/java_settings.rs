@@ -5,24 +5,32 @@ use crate::settings::Kind;
 
 /// Whether ignoring this setting changes nothing.
 pub(crate) fn is_without_effect(kind: Kind, name: &str, value: &str) -> bool {
+    // The programs here write and read text, as Java's do whatever serializers say. There are no transactions
+    // (`transactional.id` is refused), no subscriptions by pattern, no assignors on the broker in the classic protocol, and
+    // no metrics.
+    const NEVER: [&str; 12] = [
+        "auto.include.jmx.reporter",
+        "exclude.internal.topics",
+        "group.remote.assignor",
+        "key.deserializer",
+        "key.serializer",
+        "metric.reporters",
+        "metrics.num.samples",
+        "metrics.recording.level",
+        "metrics.sample.window.ms",
+        "transaction.timeout.ms",
+        "value.deserializer",
+        "value.serializer",
+    ];
     match name {
-        // The programs here write and read text, as Java's do whatever these say.
-        // Nor are there transactions, since `transactional.id` is refused.
-        "key.serializer" | "value.serializer" | "transaction.timeout.ms" => kind == Kind::Producer,
-        // Nor are there subscriptions by pattern, or assignors on the broker in the classic protocol.
-        "key.deserializer" | "value.deserializer" | "exclude.internal.topics" | "group.remote.assignor" => {
-            kind == Kind::Consumer
-        }
-        "auto.include.jmx.reporter"
-        | "metric.reporters"
-        | "metrics.num.samples"
-        | "metrics.recording.level"
-        | "metrics.sample.window.ms" => true,
+        _ if NEVER.contains(&name) => true,
         "config.providers" | "interceptor.classes" | "security.providers" => value.is_empty(),
         "client.dns.lookup" => value == "use_all_dns_ips",
         "enable.metrics.push" => value.eq_ignore_ascii_case("false"),
-        "partitioner.adaptive.partitioning.enable" => kind == Kind::Producer && value.eq_ignore_ascii_case("false"),
-        "partitioner.availability.timeout.ms" => kind == Kind::Producer && value == "0",
+        "max.poll.records" => kind == Kind::Producer,
+        "partitioner.class" => kind == Kind::Consumer || value.is_empty(),
+        "partitioner.adaptive.partitioning.enable" => kind == Kind::Consumer || value.eq_ignore_ascii_case("false"),
+        "partitioner.availability.timeout.ms" => kind == Kind::Consumer || value == "0",
         // The system's own sizes.
         "receive.buffer.bytes" | "send.buffer.bytes" => value == "-1",
         "security.protocol" => value.eq_ignore_ascii_case("PLAINTEXT"),

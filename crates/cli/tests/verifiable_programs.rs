@@ -333,3 +333,18 @@ async fn standard_output_has_nothing_but_lines_of_json() {
     }
     cluster.shutdown().await;
 }
+
+/// Harnesses for several versions of Kafka know these.
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_may_be_named_as_they_were_before_kafka_4() {
+    let cluster = cluster().await;
+    for (subcommand, arguments) in [("verifiable-producer", &[][..]), ("verifiable-consumer", &["--group-id", "g"])] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        command.args([subcommand, "--broker-list", &cluster.bootstrap_servers(), "--topic", TOPIC]);
+        command.args(["--max-messages", "1"]).args(arguments);
+        let ended = Program::start(subcommand, &command).await.unwrap().ended(PATIENCE).await.unwrap();
+        assert!(ended.status.success(), "{}", ended.errors);
+        assert!(ended.events.iter().any(|event| event.json["partition"] == 0 || event.json["count"] == 1));
+    }
+    cluster.shutdown().await;
+}

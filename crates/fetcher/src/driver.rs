@@ -116,7 +116,7 @@ impl Work {
 
 /// Fetches from a broker by one lane until it leads no assigned partition.
 async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
-    let mut line = Line { connection: None, buffers: Arc::new(LaneBuffers::new(shared.pool.clone())) };
+    let mut link = Link { connection: None, buffers: Arc::new(LaneBuffers::new(shared.pool.clone())) };
     let mut has_answered = false;
     loop {
         let changed = shared.changed.notified();
@@ -149,13 +149,13 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
             continue;
         };
         let sent = Sent { shared: &shared, fetch: Some(fetch) };
-        let buffers = Arc::clone(&line.buffers);
+        let buffers = Arc::clone(&link.buffers);
         tokio::select! {
             biased; // an answer is an answer, however late
-            answer = ask(&shared, &mut line, &sent, &mut has_answered) => sent.finish(answer),
+            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer),
             () = overtaken(&shared, &sent, &buffers) => {
                 sent.overtaken();
-                if let Some(connection) = line.connection.take() {
+                if let Some(connection) = link.connection.take() {
                     connection.abort();
                 }
             }
@@ -165,23 +165,23 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
 }
 
 /// A lane's connection, and where its answers go.
-struct Line {
+struct Link {
     connection: Option<Connection>,
     buffers: Arc<LaneBuffers>,
 }
 
 /// Sends, tells the application of the answer before this one, and waits for the answer.
-async fn ask(shared: &Shared, line: &mut Line, sent: &Sent<'_>, has_answered: &mut bool) -> Result<RawResponse, Error> {
+async fn ask(shared: &Shared, link: &mut Link, sent: &Sent<'_>, has_answered: &mut bool) -> Result<RawResponse, Error> {
     let Some(fetch) = &sent.fetch else { return Err(Error::Closed) };
-    line.buffers.expect_answer();
-    let connection = match &line.connection {
+    link.buffers.expect_answer();
+    let connection = match &link.connection {
         Some(connection) if !connection.is_closed() => connection,
         _ => {
             if std::mem::take(has_answered) {
                 shared.ready.notify_one();
             }
-            let buffers: Arc<dyn ResponseBuffers> = line.buffers.clone();
-            line.connection.insert(shared.cluster.connect(fetch.node, Some(buffers)).await?)
+            let buffers: Arc<dyn ResponseBuffers> = link.buffers.clone();
+            link.connection.insert(shared.cluster.connect(fetch.node, Some(buffers)).await?)
         }
     };
     let timeout = shared.cluster.config().request_timeout.saturating_add(fetch.max_wait).min(MAX_TIMEOUT);

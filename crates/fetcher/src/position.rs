@@ -204,7 +204,7 @@ impl Partition {
         }
         if leader != self.leader {
             self.leader = leader;
-            self.not_before = None;
+            (self.failures, self.not_before) = (0, None);
         }
     }
 }

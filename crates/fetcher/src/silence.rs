@@ -1,8 +1,9 @@
 //! Brokers that owe an answer: somebody else may lead their partitions by now.
 //!
-//! A broker that hangs keeps its connections and answers nothing; one that has died cannot be reached. So where an answer is
-//! [`LATE`], or a request fails, the cluster is asked about the topics of all partitions that the broker leads; and asked again each time that metadata has come,
-//! until others lead them, or the broker answers. The cluster sets the pace of that, not the attempts to reach the broker.
+//! A broker that hangs keeps its connections and answers nothing; one that has died cannot be reached. So where an answer
+//! is [`LATE`], or a request fails, the cluster is asked about the topics of all partitions that the broker leads; and
+//! asked again each time that metadata has come, until others lead them, or the broker answers. The cluster sets the pace of
+//! that, not the attempts to reach the broker.
 //!
 //! A partition that gets another leader is fetched from there at once. The answer that it was waiting for is given up when
 //! nobody waits for it any more.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ottla_wire::EncodeError;
 use ottla_wire::compression::{CompressionLevel, Compressor, Decompressor};
 use ottla_wire::records::{BatchBuilder, ProducerState, RecordBatches};
+use ottla_wire::{EncodeError, NodeId};
 
 use crate::completion::Completion;
 use crate::{Error, ProducerRecord};
@@ -150,6 +150,7 @@ impl Encoder {
             expires: batch.expires,
             attempts: 0,
             failures: 0,
+            failed_on: NodeId::NONE,
             may_have_been_written: false,
             last_error: None,
             answered: false,
@@ -213,6 +214,7 @@ pub(crate) struct EncodedBatch {
     expires: Instant,
     attempts: u32,
     failures: u32,
+    failed_on: NodeId,
     may_have_been_written: bool,
     last_error: Option<Error>,
     answered: bool,
@@ -245,7 +247,7 @@ impl EncodedBatch {
         self.attempts
     }
 
-    /// How many attempts have failed, those that never left included.
+    /// How many attempts in a row have failed on the node that failed last, those that never left included.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
@@ -255,10 +257,11 @@ impl EncodedBatch {
         self.may_have_been_written
     }
 
-    /// Notes an attempt that failed.
-    pub(crate) fn attempt_failed(&mut self, sent: bool, error: Error) {
+    /// Notes an attempt that failed on a node.
+    pub(crate) fn attempt_failed(&mut self, node: NodeId, sent: bool, error: Error) {
         self.attempts += u32::from(sent);
-        self.failures = self.failures.saturating_add(1);
+        let before = if std::mem::replace(&mut self.failed_on, node) == node { self.failures } else { 0 };
+        self.failures = before.saturating_add(1);
         self.may_have_been_written |= error.may_have_been_written();
         self.last_error = Some(error);
     }

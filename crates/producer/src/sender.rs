@@ -11,10 +11,7 @@
 //!                                                     └──── BackingOff(until) ◀── retriable error
 //! ```
 //!
-//! An answer that is [`LATE`] casts doubt on the leader, as does a connection that fails: the cluster is asked for another until there is
-//! one, or the node answers. Once there is one, it is not waited for any longer.
-//!
-//! What an answer means for a batch is in [`answer`].
+//! What an answer means for a batch is in [`answer`], what is done without one in [`silence`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -33,6 +30,7 @@ use crate::config::ProducerConfig;
 use crate::{Error, SendFailure};
 
 mod answer;
+mod silence;
 
 /// Numbers the requests.
 pub(crate) type RequestId = u64;
@@ -240,7 +238,7 @@ impl Sender {
         let Some(InFlight { node, partitions, .. }) = self.request_done(id) else { return };
         self.nodes.entry(node).or_default().is_silent = false;
         if !throttle.is_zero() {
-            self.nodes.entry(node).or_default().throttled_until = Some(now + throttle.min(MAX_THROTTLE));
+            self.nodes.entry(node).or_default().throttled_until = Some(now + throttle);
         }
         for key in partitions {
             match answers.remove(&key) {
@@ -319,45 +317,6 @@ impl Sender {
         });
     }
 
-    /// Waits no longer for late answers about partitions that another node leads: they may never come.
-    fn overtake(&mut self, now: Instant, leaders: &impl Leaders) {
-        let late: Vec<RequestId> =
-            self.in_flight.iter().filter(|(_, request)| request.late_at.is_none()).map(|(id, _)| *id).collect();
-        for id in late {
-            let Some(InFlight { node, partitions, .. }) = self.in_flight.get_mut(&id) else { continue };
-            let (node, turns) = (*node, &self.turns);
-            let leader = |key: &PartitionKey| leaders.leader(&turns.get(key)?.topic_partition);
-            let (moved, staying): (Vec<_>, Vec<_>) =
-                partitions.drain(..).partition(|key| leader(key).is_some_and(|leader| leader != node));
-            *partitions = staying;
-            if partitions.is_empty() {
-                self.request_done(id);
-            }
-            let source = SendFailure::LeaderMoved { was_sent: true };
-            for key in moved {
-                let error = |topic_partition| Error::NoAnswer {
-                    topic_partition,
-                    node,
-                    may_have_been_written: true,
-                    source: source.clone(),
-                };
-                self.failed(now, key, leaders, (node, Attempt::Sent), error);
-            }
-        }
-    }
-
-    /// Has the topics refreshed that nodes lead which do not answer: each time that metadata has come, so that the cluster sets
-    /// the pace, and not the attempts to reach those nodes.
-    fn doubt_silent_leaders(&mut self, leaders: &impl Leaders) {
-        let is_silent = |node: NodeId| self.nodes.get(&node).is_some_and(|node| node.is_silent);
-        let doubtful =
-            self.turns.iter().filter(|(_, turn)| leaders.leader(&turn.topic_partition).is_some_and(is_silent));
-        let doubtful: Vec<PartitionKey> = doubtful.map(|(key, _)| *key).collect();
-        for key in doubtful {
-            self.refresh(key);
-        }
-    }
-
     /// Takes in that a batch has expired before it was taken. Its partition may have no other: then nobody needs to know
     /// who leads it. If it has, it gets another turn at once.
     pub(crate) fn handle_expired(&mut self, partition: &TopicPartition) {
@@ -394,22 +353,6 @@ impl Sender {
         }
         self.ask_for_leaders(now);
         self.look_after_late_answers(now, leaders);
-    }
-
-    /// A broker that is late may hang, and the cluster may have noticed by now.
-    fn look_after_late_answers(&mut self, now: Instant, leaders: &impl Leaders) {
-        let mut asked = Vec::new();
-        for request in self.in_flight.values_mut() {
-            if request.late_at.take_if(|late_at| *late_at <= now).is_some() {
-                tracing::debug!(node = %request.node, "the answer to a produce request is late");
-                self.nodes.entry(request.node).or_default().is_silent = true;
-                asked.extend(request.partitions.iter().copied());
-            }
-        }
-        for key in asked {
-            self.refresh(key);
-        }
-        self.overtake(now, leaders);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -515,9 +458,6 @@ impl Node {
 /// What a partition takes up in a request besides its records: index, lengths, tags, and a topic's id and name, counted
 /// as if each were of another topic.
 const PARTITION_OVERHEAD_BYTES: usize = 48;
-
-/// The longest that a broker's word keeps it from being asked again.
-const MAX_THROTTLE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,9 @@
 //! - [`cluster`]: the brokers and the topics, and when they are whole.
 //! - [`schedule`]: what goes wrong, and when the next thing may.
 //!
-//! What each side tells is judged (`protocol_tests::verdict`): every acknowledged record is read, in order, and again only where a rebalance or
-//! a retry explains it. How long each stood still is compared (`protocol_tests::recovery`).
+//! What each side tells is judged (`protocol_tests::verdict`): every acknowledged record is read, in order, and again only
+//! where a rebalance or a retry explains it. How long each stood still is compared (`protocol_tests::recovery`): we may
+//! stand still no longer than Java.
 //!
 //! `OTTLA_FAULT_SECONDS` says how long it goes on. Without Java it is listed as ignored; with `OTTLA_REQUIRE_KAFKA=1`
 //! that is a failure.
@@ -19,8 +20,10 @@ mod schedule;
 mod settings;
 mod side;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use protocol_tests::history::History;
@@ -28,6 +31,7 @@ use protocol_tests::kafka::{self, Toolbox};
 use protocol_tests::recovery::{Comparison, recovery};
 use protocol_tests::suite::{eventually, fault_time};
 use protocol_tests::verdict::judge;
+use serde_json::json;
 
 use cluster::Brokers;
 use schedule::{Fault, Schedule};
@@ -65,7 +69,6 @@ async fn both_groups_live_through_what_brokers_and_members_suffer(toolbox: Toolb
     }
     let [java, ottla] = &histories[..] else { panic!("there are two sides") };
     let faults = schedule.faults();
-    report(faults, java, ottla);
     let cut_off: Vec<_> = faults.iter().filter(|fault| fault.kind.cuts_brokers_off()).map(Fault::window).collect();
     for (name, history) in [("Java", java), ("Ottla", ottla)] {
         let verdict = judge(history, &cut_off);
@@ -73,6 +76,10 @@ async fn both_groups_live_through_what_brokers_and_members_suffer(toolbox: Toolb
         verdict.assert(name);
         assert!(history.failed_sends.is_empty(), "{name} gave records up: {:?}", history.failed_sends);
     }
+    let comparison = compare(faults, java, ottla);
+    println!("\n{comparison}");
+    let slower = comparison.slower_than_java(NOISE);
+    assert!(slower.is_empty(), "slower than Java:\n{}\n{comparison}", slower.join("\n"));
 }
 
 /// Lets the producer finish, waits until all that it wrote is read, and ends the members.
@@ -82,16 +89,30 @@ async fn end(side: &mut Side) -> History {
     side.finish_reading().await
 }
 
-fn report(faults: &[Fault], java: &History, ottla: &History) {
+/// Each fault on a line, also of the file that `OTTLA_FAULT_RESULTS` names.
+fn compare(faults: &[Fault], java: &History, ottla: &History) -> Comparison {
     let mut comparison = Comparison::default();
+    let mut lines = String::new();
     let (javas, ours) = (java.first_reads(), ottla.first_reads());
     for fault in faults {
         let (java, ours) = (recovery(&javas, &fault.window()), recovery(&ours, &fault.window()));
-        println!("{fault}: Java {java:.2?}, Ottla {ours:.2?}");
+        println!("{fault}: Ottla {ours}, Java {java}");
+        let [java_seconds, our_seconds] = [java, ours]
+            .map(|side| json!({"anything": side.anything.as_secs_f64(), "everything": side.everything.as_secs_f64()}));
+        let line = json!({"fault": fault.kind.name(), "java": java_seconds, "ottla": our_seconds});
+        writeln!(lines, "{line}").unwrap();
         comparison.add(fault.kind.name(), java, ours);
     }
-    println!("\n{comparison}");
+    if let Some(file) = env::var_os("OTTLA_FAULT_RESULTS") {
+        fs::write(file, lines).expect("the results can be written");
+    }
+    comparison
 }
+
+/// By how much two clients that do the same may differ in one fault: the producer and a member wait for the next leader,
+/// each for up to a longest back-off (`retry.backoff.max.ms`, and a fifth for jitter) from when it is there; and members
+/// learn of a rebalance within a heartbeat's interval, as the coordinator does of their end.
+const NOISE: Duration = Duration::from_millis(2400);
 
 /// How often a condition is looked at while something is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

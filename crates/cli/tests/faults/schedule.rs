@@ -103,7 +103,7 @@ impl Schedule {
             }
             Trouble::MemberKilled(member) => {
                 self.begin(FaultKind::MemberKilled, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Kill));
+                signal_members(sides, member, Signal::Kill);
                 for side in &mut *sides {
                     side.bury_member(member).await;
                 }
@@ -115,10 +115,10 @@ impl Schedule {
             }
             Trouble::MemberPaused(member) => {
                 self.begin(FaultKind::MemberPaused, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Stop));
+                signal_members(sides, member, Signal::Stop);
                 self.bear(sides).await;
                 self.begin(FaultKind::MemberContinued, member);
-                sides.iter().for_each(|side| side.signal_member(member, Signal::Continue));
+                signal_members(sides, member, Signal::Continue);
             }
         }
     }
@@ -143,22 +143,26 @@ impl Schedule {
     }
 }
 
-/// Each broker is killed and paused, one member is killed and one paused: others in each round.
+/// Each broker is killed and paused, and between them members, by turns: others in each round.
 fn round(number: usize) -> impl Iterator<Item = Trouble> {
-    let member = move |n| (number + n) % MEMBERS;
     (0..BROKERS).flat_map(move |broker| {
-        let of_brokers = [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS)];
-        let of_members = match broker {
-            0 => Some(Trouble::MemberKilled(member(0))),
-            1 => Some(Trouble::MemberPaused(member(1))),
-            _ => None,
-        };
-        of_brokers.into_iter().chain(of_members)
+        let turn = number * BROKERS + broker;
+        let member = (turn / 2 + turn) % MEMBERS;
+        let of_member =
+            if turn.is_multiple_of(2) { Trouble::MemberKilled(member) } else { Trouble::MemberPaused(member) };
+        [Trouble::BrokerKilled(broker), Trouble::BrokerPaused((broker + 1) % BROKERS), of_member]
     })
 }
 
+/// The same member of each side, at the same moment.
+fn signal_members(sides: &[Side], member: usize, signal: Signal) {
+    for side in sides {
+        side.signal_member(member, signal);
+    }
+}
+
 fn flow(sides: &mut [Side]) -> bool {
-    sides.iter_mut().fold(true, |flow, side| side.flows() && flow)
+    sides.iter_mut().all(Side::flows)
 }
 
 /// Waits until the brokers are whole, both groups balanced, and everything flows.
@@ -168,7 +172,7 @@ async fn whole(brokers: &Brokers, sides: &mut [Side]) {
     brokers.whole(&topics).await;
     let begun = Instant::now();
     loop {
-        let is_balanced = sides.iter_mut().fold(true, |balanced, side| side.is_balanced() && balanced);
+        let is_balanced = sides.iter_mut().all(Side::is_balanced);
         if is_balanced && flow(sides) && begun.elapsed() > AT_LEAST {
             return;
         }

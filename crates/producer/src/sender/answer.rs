@@ -155,7 +155,7 @@ impl Sender {
         };
         let error = error(turn.topic_partition.clone());
         let retriable = error.is_retriable();
-        part.attempt_failed(attempt == Attempt::Sent, error);
+        part.attempt_failed(node, attempt == Attempt::Sent, error);
         if !retriable || part.attempts() > self.max_retries {
             let outcome = part.take_last_error().map(Outcome::Failed);
             return outcome.map_or((), |outcome| self.answer_part(now, key, outcome, leaders));

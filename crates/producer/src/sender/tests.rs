@@ -497,6 +497,25 @@ fn a_node_that_cannot_be_reached_is_doubted_until_it_answers() {
 }
 
 #[test]
+fn the_back_off_begins_anew_on_another_node() {
+    let mut bench = Bench::new();
+    bench.add_batch(0, 1);
+    let mut now = 0;
+    for _ in 0..6 {
+        let request = bench.request(now);
+        bench.fail(now, &request, &lost_connection(false));
+        now += 2000;
+        bench.time_passes(now);
+    }
+    bench.metadata(now, &[(0, 2)]);
+    let request = bench.request(now);
+    assert_eq!(request.node, NodeId(2));
+    bench.answer(now, &request, refused(ErrorCode::NotLeaderOrFollower));
+    let wait = bench.sender.next_deadline().unwrap() - bench.at(now);
+    assert!(wait <= Duration::from_millis(120), "the first that failed there: {wait:?}");
+}
+
+#[test]
 fn a_batch_whose_leader_has_moved_when_the_attempt_fails_goes_there_at_once() {
     let mut bench = Bench::new();
     bench.add_batch(0, 1);
