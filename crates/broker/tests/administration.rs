@@ -339,6 +339,32 @@ async fn whoever_asks_is_told_that_everything_is_allowed() {
     assert_eq!(described.cluster_authorized_operations, response.cluster_authorized_operations);
 }
 
+/// The page of the crate has a table of the APIs; it is what the brokers list.
+#[tokio::test(start_paused = true)]
+async fn what_is_listed_is_what_the_documentation_says() {
+    let cluster = in_memory().start().await.unwrap();
+    let request = ApiVersionsRequest {
+        client_software_name: "test".to_owned(),
+        client_software_version: "1".to_owned(),
+        ..Default::default()
+    };
+    let listed = connect(&cluster, 0).await.request(&request).await.unwrap();
+    let listed: BTreeMap<String, (i16, i16)> = listed
+        .api_keys
+        .iter()
+        .map(|api| (ApiKey::from_number(api.api_key).unwrap().to_string(), (api.min_version, api.max_version)))
+        .collect();
+    let row = |line: &str| {
+        let (name, rest) = line.strip_prefix("//! | ")?.split_once(" | ")?;
+        let (min, max) = rest.split_once(" |")?.0.split_once(" to ")?;
+        Some((name.to_owned(), (min.parse().ok()?, max.parse().ok()?)))
+    };
+    let mut documented: BTreeMap<String, (i16, i16)> = include_str!("../src/lib.rs").lines().filter_map(row).collect();
+    // The one exception, which the page explains.
+    documented.get_mut("Produce").unwrap().0 = 0;
+    assert_eq!(documented, listed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_is_listed_is_what_these_tests_ask() {
     let cluster = in_memory().start().await.unwrap();

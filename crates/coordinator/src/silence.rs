@@ -22,11 +22,13 @@ pub(crate) struct Silence {
     parked: usize,
     /// When it was last heard, or asked, or the cluster about it.
     since: Instant,
+    /// Until then nothing is sent to it, because it throttles (KIP-219).
+    throttled_until: Instant,
 }
 
 impl Silence {
     pub(crate) fn new(heartbeat_interval: Duration, now: Instant) -> Self {
-        Self { heartbeat_interval, epoch: 0, direct: 0, parked: 0, since: now }
+        Self { heartbeat_interval, epoch: 0, direct: 0, parked: 0, since: now, throttled_until: now }
     }
 
     /// It is asked something.
@@ -53,6 +55,11 @@ impl Silence {
         }
     }
 
+    /// It is left alone until then: what is asked waits on this side.
+    pub(crate) fn handle_throttled(&mut self, until: Instant) {
+        self.throttled_until = self.throttled_until.max(until);
+    }
+
     /// Whether the cluster is to be asked about it now.
     pub(crate) fn take_due(&mut self, now: Instant) -> bool {
         let is_due = self.next_deadline().is_some_and(|due| due <= now);
@@ -63,10 +70,11 @@ impl Silence {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let since = self.since.max(self.throttled_until);
         match (self.direct, self.parked) {
             (0, 0) => None,
-            (0, _) => Some(self.since + self.heartbeat_interval.max(LATE)),
-            _ => Some(self.since + LATE),
+            (0, _) => Some(since + self.heartbeat_interval.max(LATE)),
+            _ => Some(since + LATE),
         }
     }
 }
@@ -80,6 +88,16 @@ mod tests {
 
     fn found(epoch: u64) -> Found {
         Found { node: NODE, epoch }
+    }
+
+    #[test]
+    fn nothing_is_owed_by_who_throttles() {
+        let now = origin();
+        let mut silence = Silence::new(INTERVAL, now);
+        silence.handle_throttled(now + 10 * LATE);
+        silence.handle_throttled(now);
+        silence.handle_sent(now, found(1), false);
+        assert_eq!(silence.next_deadline(), Some(now + 11 * LATE));
     }
 
     #[test]

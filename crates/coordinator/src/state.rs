@@ -193,6 +193,7 @@ impl State {
     /// Takes in what has become of a request to a coordinator.
     pub(crate) fn handle(&mut self, now: Instant, from: Found, incoming: Incoming) {
         self.silence.handle_ended(now, from, incoming.is_parked(), incoming.error().is_none());
+        self.silence.handle_throttled(now + incoming.throttle_time());
         let has_failed = incoming.error().is_some();
         match incoming.error() {
             None => self.coordinator.handle_answered(),

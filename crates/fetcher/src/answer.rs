@@ -17,7 +17,7 @@ use bytes::Bytes;
 use ottla_cluster::{Address, Broker, Leader};
 use ottla_wire::messages::{AbortedTransaction, FetchResponseView, FetchTopic, FetchedPartition, NodeEndpoint};
 use ottla_wire::records::{CorruptBatch, RecordBatches};
-use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
+use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
 use crate::buffered::{Answered, Entry, Failure};
@@ -86,8 +86,7 @@ pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, version: i16, body:
 /// How long the broker is to be left alone (KIP-219).
 fn throttle_time(version: i16, throttle_time_ms: i32) -> Duration {
     let is_ours = ApiKey::Fetch.is_throttled_by_client(version);
-    let milliseconds = if is_ours { throttle_time_ms.clamp(0, MAX_THROTTLE_MS) } else { 0 };
-    Duration::from_millis(milliseconds as u64)
+    if is_ours { throttle_duration(throttle_time_ms) } else { Duration::ZERO }
 }
 
 impl Part {
@@ -397,6 +396,4 @@ pub(crate) fn is_answered_by_waiting(error_code: ErrorCode) -> bool {
     }
 }
 
-/// The longest that a broker's wish not to be asked is heeded.
-const MAX_THROTTLE_MS: i32 = 60_000;
 const ATTEMPTS_AT_A_WHOLE_BATCH: u32 = 3;

@@ -15,7 +15,7 @@ use ottla_cluster::clock::{now, sleep_until};
 use ottla_cluster::{Cluster, ConnectionRole, Metadata, watch};
 use ottla_connection::Error as ConnectionError;
 use ottla_wire::messages::{ProduceRequest, ProduceResponse};
-use ottla_wire::{ApiKey, NodeId, TopicPartition};
+use ottla_wire::{ApiKey, NodeId, TopicPartition, throttle_duration};
 use tokio::task::JoinSet;
 
 use crate::accumulator::PartitionKey;
@@ -65,8 +65,8 @@ struct Response {
 impl Response {
     fn new(response: ProduceResponse, version: i16) -> Self {
         let is_ours = ApiKey::Produce.is_throttled_by_client(version);
-        let milliseconds = if is_ours { u64::try_from(response.throttle_time_ms).unwrap_or(0) } else { 0 };
-        Self { response, throttle_time: Duration::from_millis(milliseconds) }
+        let throttle_time = if is_ours { throttle_duration(response.throttle_time_ms) } else { Duration::ZERO };
+        Self { response, throttle_time }
     }
 }
 

@@ -238,7 +238,7 @@ impl Sender {
         let Some(InFlight { node, partitions, .. }) = self.request_done(id) else { return };
         self.nodes.entry(node).or_default().is_silent = false;
         if !throttle.is_zero() {
-            self.nodes.entry(node).or_default().throttled_until = Some(now + throttle.min(MAX_THROTTLE));
+            self.nodes.entry(node).or_default().throttled_until = Some(now + throttle);
         }
         for key in partitions {
             match answers.remove(&key) {
@@ -458,9 +458,6 @@ impl Node {
 /// What a partition takes up in a request besides its records: index, lengths, tags, and a topic's id and name, counted
 /// as if each were of another topic.
 const PARTITION_OVERHEAD_BYTES: usize = 48;
-
-/// The longest that a broker's word keeps it from being asked again.
-const MAX_THROTTLE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests;

@@ -37,5 +37,5 @@ pub use ids::{
 pub use inspect::{Inspect, Value};
 pub use primitives::{Encoding, Field, SecretBytes};
 pub use reader::{DecodeError, Reader};
-pub use throttle::throttle_time;
+pub use throttle::{throttle_duration, throttle_time};
 pub use writer::{EncodeError, Writer};

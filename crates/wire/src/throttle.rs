@@ -32,6 +32,11 @@ impl ApiKey {
     }
 }
 
+/// A throttle time as it stands in an answer. No number keeps a client from a broker for more than a minute.
+pub fn throttle_duration(throttle_time_ms: i32) -> Duration {
+    Duration::from_millis(u64::try_from(throttle_time_ms).unwrap_or(0)).min(Duration::from_mins(1))
+}
+
 /// How long the answer in `frame`, a response `M` of that version, asks the client to be quiet; zero: not at all.
 ///
 /// The body is not looked at beyond its first field. Produce and ApiVersions say it at their end, so that theirs is not
@@ -44,8 +49,7 @@ pub fn throttle_time<M: Message>(frame: &Bytes, version: i16) -> Duration {
     let mut reader = Reader::new(frame.clone());
     let header = ResponseHeader::read(&mut reader, ResponseHeader::is_flexible::<M>(version));
     // One that cannot be read is for whoever decodes the whole.
-    let milliseconds = header.and_then(|_| reader.i32()).unwrap_or(0);
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+    throttle_duration(header.and_then(|_| reader.i32()).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -94,5 +98,11 @@ mod tests {
         assert_eq!(asked_of(&ProduceResponse { throttle_time_ms: 1500, ..Default::default() }, 9), Duration::ZERO);
         assert_eq!(asked_of(&HeartbeatResponse { throttle_time_ms: -1, ..Default::default() }, 4), Duration::ZERO);
         assert_eq!(throttle_time::<HeartbeatResponse>(&Bytes::from_static(&[0, 0]), 4), Duration::ZERO);
+    }
+
+    #[test]
+    fn no_broker_has_its_quiet_for_longer_than_a_minute() {
+        let longest = HeartbeatResponse { throttle_time_ms: i32::MAX, ..Default::default() };
+        assert_eq!(asked_of(&longest, 4), Duration::from_mins(1));
     }
 }

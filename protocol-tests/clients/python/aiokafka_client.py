@@ -1,6 +1,7 @@
 """aiokafka."""
 
 import asyncio
+import itertools
 
 import command_line
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -41,26 +42,24 @@ async def read(bootstrap, topic, group):
             command_line.say({"assigned": sorted(partition.partition for partition in assigned)})
 
     consumer.subscribe([topic], listener=Listener())
-    ended = command_line.end_of_input()
+    ended = command_line.told_to_end()
     async with consumer:
-        read_any = False
         while not ended.is_set():
-            for messages in (await consumer.getmany(timeout_ms=100)).values():
-                for message in messages:
-                    read_any = True
-                    command_line.record(message.partition, message.offset, message.key, message.value)
-        if read_any:
-            await consumer.commit()
+            polled = await consumer.getmany(timeout_ms=100)
+            for message in itertools.chain.from_iterable(polled.values()):
+                command_line.record(message.partition, message.offset, message.key, message.value)
+            if polled:
+                await consumer.commit()
 
 
-def admin(bootstrap):
-    asyncio.run(administer(bootstrap))
+def admin(bootstrap, requests):
+    asyncio.run(administer(bootstrap, requests))
 
 
-async def administer(bootstrap):
+async def administer(bootstrap, requests):
     client = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await client.start()
-    for op, request in command_line.requests():
+    for op, request in requests:
         outcome = asyncio.gather(refused_by_code(Operations(client), op, request), return_exceptions=True)
         (outcome,) = await outcome
 

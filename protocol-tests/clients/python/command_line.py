@@ -1,6 +1,7 @@
 """The command line that the programs over Python's clients share: see clients/README.md."""
 
 import json
+import signal
 import sys
 import threading
 
@@ -31,23 +32,11 @@ def letters(codec, count):
         yield f"{codec}-{number % 50}".encode(), f"letter {number}, {codec}: {'Dear Ottla, ' * 8}".encode()
 
 
-def end_of_input():
-    """An event that is set once standard input has ended."""
-    ended = threading.Event()
-
-    def read():
-        sys.stdin.buffer.read()
-        ended.set()
-
-    threading.Thread(target=read, daemon=True).start()
-    return ended
-
-
-def requests():
-    """The requests of `admin`, one a line."""
-    for line in sys.stdin:
-        request = json.loads(line)
-        yield request.pop("op"), request
+def told_to_end():
+    """An event that is set on SIGTERM."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    return told
 
 
 def answer(ask):
@@ -74,6 +63,7 @@ def main(produce, consume, admin):
         topic, group = rest
         consume(bootstrap, topic, group)
     elif command == "admin":
-        admin(bootstrap)
+        requests = [json.loads(request) for request in rest]
+        admin(bootstrap, [(request.pop("op"), request) for request in requests])
     else:
         sys.exit(f"no such command: {command}")

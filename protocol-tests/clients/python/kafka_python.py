@@ -1,5 +1,7 @@
 """kafka-python."""
 
+import itertools
+
 import command_line
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka import errors
@@ -33,18 +35,19 @@ def consume(bootstrap, topic, group):
             pass
 
     consumer.subscribe([topic], listener=Listener())
-    ended = command_line.end_of_input()
+    ended = command_line.told_to_end()
     while not ended.is_set():
-        for messages in consumer.poll(timeout_ms=100).values():
-            for message in messages:
-                command_line.record(message.partition, message.offset, message.key, message.value)
-    consumer.commit()
+        polled = consumer.poll(timeout_ms=100)
+        for message in itertools.chain.from_iterable(polled.values()):
+            command_line.record(message.partition, message.offset, message.key, message.value)
+        if polled:
+            consumer.commit()
     consumer.close()
 
 
-def admin(bootstrap):
+def admin(bootstrap, requests):
     client = KafkaAdminClient(bootstrap_servers=bootstrap)
-    for op, request in command_line.requests():
+    for op, request in requests:
         command_line.answer(lambda: refused_by_code(Operations(client), op, request))
     client.close()
 
@@ -92,7 +95,10 @@ class Operations:
         return described["topic"][topic][name]["value"]
 
     def set_topic_config(self, topic, name, value):
-        self.client.alter_configs([topic_resource(topic, {name: value})])
+        outcome = self.client.alter_configs([topic_resource(topic, {name: value})])["topic"][topic]
+        if outcome != "OK":
+            # It tells the code in words: [Error 40] InvalidConfigurationError: ..
+            raise command_line.Refused(int(outcome.partition("]")[0].removeprefix("[Error ")), outcome)
 
     def delete_records(self, topic, partition, offset):
         partition = TopicPartition(topic, partition)

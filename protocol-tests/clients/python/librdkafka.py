@@ -37,25 +37,21 @@ def consume(bootstrap, topic, group):
         command_line.say({"assigned": []})
 
     consumer.subscribe([topic], on_assign=assigned, on_revoke=revoked)
-    ended = command_line.end_of_input()
+    ended = command_line.told_to_end()
     while not ended.is_set():
-        message = consumer.poll(0.1)
-        if message is None:
-            continue
-        if message.error():
-            raise KafkaException(message.error())
-        command_line.record(message.partition(), message.offset(), message.key(), message.value())
-    try:
-        consumer.commit(asynchronous=False)
-    except KafkaException as failure:
-        if failure.args[0].name() != "_NO_OFFSET":  # nothing was read
-            raise
+        messages = consumer.consume(num_messages=500, timeout=0.1)
+        for message in messages:
+            if message.error():
+                raise KafkaException(message.error())
+            command_line.record(message.partition(), message.offset(), message.key(), message.value())
+        if messages:
+            consumer.commit(asynchronous=False)
     consumer.close()
 
 
-def admin(bootstrap):
+def admin(bootstrap, requests):
     client = AdminClient({"bootstrap.servers": bootstrap})
-    for op, request in command_line.requests():
+    for op, request in requests:
         command_line.answer(lambda: refused_by_code(Operations(client), op, request))
 
 

@@ -134,6 +134,14 @@ impl Toolbox {
             JavaTool::GetOffsets => "org.apache.kafka.tools.GetOffsetShell",
             JavaTool::ConsumerGroups if self.version.starts_with("3.3.") => "kafka.admin.ConsumerGroupCommand",
             JavaTool::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+            JavaTool::ProducerPerformance => "org.apache.kafka.tools.ProducerPerformance",
+            JavaTool::ConsumerPerformance if self.version.starts_with("3.3.") => "kafka.tools.ConsumerPerformance",
+            JavaTool::ConsumerPerformance => "org.apache.kafka.tools.ConsumerPerformance",
+            JavaTool::Configs => "kafka.admin.ConfigCommand",
+            JavaTool::DeleteRecords if self.version.starts_with("3.3.") => "kafka.admin.DeleteRecordsCommand",
+            JavaTool::DeleteRecords => "org.apache.kafka.tools.DeleteRecordsCommand",
+            JavaTool::BrokerApiVersions if is_old => "kafka.admin.BrokerApiVersionsCommand",
+            JavaTool::BrokerApiVersions => "org.apache.kafka.tools.BrokerApiVersionsCommand",
         }
     }
 
@@ -205,4 +213,14 @@ pub enum JavaTool {
     GetOffsets,
     /// `kafka-consumer-groups`.
     ConsumerGroups,
+    /// `kafka-producer-perf-test`.
+    ProducerPerformance,
+    /// `kafka-consumer-perf-test`.
+    ConsumerPerformance,
+    /// `kafka-configs`.
+    Configs,
+    /// `kafka-delete-records`.
+    DeleteRecords,
+    /// `kafka-broker-api-versions`.
+    BrokerApiVersions,
 }

@@ -78,6 +78,7 @@ async fn a_coordinator_that_throttles_is_left_alone_and_the_member_stays() {
         in_time("committing", member.commit_sync()).await.unwrap();
         let membership = member.group_metadata().unwrap();
         let (heartbeats, before) = (setup.requests(ApiKey::Heartbeat), Instant::now());
+        let asked = setup.requests(ApiKey::FindCoordinator);
         for _ in 0..6 {
             assert_eq!(seen.poll_for(&mut member, Duration::from_secs(10)).await, 0);
             in_time("committing", member.commit_sync()).await.unwrap();
@@ -92,6 +93,7 @@ async fn a_coordinator_that_throttles_is_left_alone_and_the_member_stays() {
             _ => assert!(beats >= usual, "{beats} heartbeats in {took:?}"),
         }
         assert!(setup.cluster.faults().hits(fault) > 0, "{api}");
+        assert_eq!(setup.requests(ApiKey::FindCoordinator), asked, "{api}: who throttles is not taken to be silent");
         assert_eq!(member.group_metadata(), Some(membership), "{api}");
         in_time("closing", member.close()).await.unwrap();
     }

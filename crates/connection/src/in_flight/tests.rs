@@ -71,15 +71,6 @@ fn nothing_leaves_while_the_broker_asks_for_quiet() {
 }
 
 #[test]
-fn no_broker_has_its_quiet_for_longer_than_a_minute() {
-    let mut machine = Machine::new(5);
-    let now = machine.at(0);
-    machine.in_flight.mute(now, Duration::MAX);
-    machine.submit(1, 90);
-    assert_eq!((machine.write(59), machine.write(60)), (None, Some(1)));
-}
-
-#[test]
 fn requests_leave_in_order_up_to_the_limit() {
     let mut machine = Machine::new(2);
     (1..=3).for_each(|id| machine.submit(id, 30));

@@ -61,15 +61,15 @@ async fn a_leader_that_hangs_is_left_for_another_as_soon_as_there_is_one() {
         setup.append(0, 1).await;
         let hung = setup.embedded.describe_partition("topic", 0).await.unwrap().leader.unwrap();
         // It answers nothing, whatever it is asked: metadata, too.
-        let hang = || setup.embedded.faults().inject(Fault::black_hole().on_node(hung).always());
+        let inject = || setup.embedded.faults().inject(Fault::black_hole().on_node(hung).always());
         if hung_before_the_start {
-            hang();
+            inject();
         }
         consumer.assign_topic("topic").await.unwrap();
         let mut seen = Seen::default();
         if !hung_before_the_start {
             seen = read(&mut consumer, 1).await;
-            hang();
+            inject();
         }
         assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
         let next = setup.embedded.nodes().find(|node| *node != hung).unwrap();

@@ -119,7 +119,7 @@ async fn an_answer_that_waits_for_memory_casts_no_doubt_on_its_broker() {
     let node = setup.embedded.nodes().next().unwrap();
     let asked = || setup.embedded.faults().requests(node, ApiKey::Metadata);
     let before = asked();
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(asked(), before);
     drop(held);
     assert_eq!(consumer.poll(LONG).await.unwrap().record_count(), 1);

@@ -70,7 +70,7 @@ fn a_lookup_that_is_late_has_its_leader_doubted_and_is_made_elsewhere_once_that_
     state.seek(&name(0), StartAt::Earliest).unwrap();
     let [lookup] = &state.next_lookups(now)[..] else { panic!("one broker leads all") };
     assert_eq!(state.next_lookup_deadline(), Some(now + LATE));
-    state.doubt_late_lookups(now + LATE - MILLISECOND);
+    state.doubt_late_lookups(now + LATE.saturating_sub(MILLISECOND));
     assert_eq!(doubted(&mut state), 0);
     state.doubt_late_lookups(now + LATE);
     assert_eq!((doubted(&mut state), state.next_lookup_deadline()), (1, None));

@@ -2,15 +2,16 @@
 package commandline
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Letter is a record to write.
@@ -79,8 +80,8 @@ var ErrUnsupported = errors.New("unsupported")
 // Client is what a program has to do.
 type Client struct {
 	Produce func(bootstrap, topic, codec string, idempotent bool, letters []Letter) error
-	// Consume ends when `ended` is closed.
-	Consume func(bootstrap, topic, group string, ended <-chan struct{}) error
+	// Consume ends when the context does.
+	Consume func(running context.Context, bootstrap, topic, group string) error
 	Admin   func(bootstrap string) (func(Request) (any, error), error)
 }
 
@@ -134,16 +135,15 @@ func Run(client Client) {
 			Must(client.Produce(bootstrap, rest[0], codec, idempotent, letters(codec, count)))
 		}
 	case command == "consume" && len(rest) == 2:
-		ended := make(chan struct{})
-		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			close(ended)
-		}()
-		Must(client.Consume(bootstrap, rest[0], rest[1], ended))
-	case command == "admin" && len(rest) == 0:
+		told, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		Must(client.Consume(told, bootstrap, rest[0], rest[1]))
+	case command == "admin":
 		ask, err := client.Admin(bootstrap)
 		Must(err)
-		answer(ask)
+		for _, request := range rest {
+			answer(ask, request)
+		}
 	default:
 		Must(errors.New("see clients/README.md"))
 	}
@@ -161,23 +161,19 @@ func letters(codec string, count int) []Letter {
 	return letters
 }
 
-func answer(ask func(Request) (any, error)) {
-	lines := bufio.NewScanner(os.Stdin)
-	for lines.Scan() {
-		var request Request
-		Must(json.Unmarshal(lines.Bytes(), &request))
-		value, err := ask(request)
-		var refused *Refused
-		switch {
-		case err == nil:
-			Say(map[string]any{"ok": value})
-		case errors.Is(err, ErrUnsupported):
-			Say(map[string]any{"unsupported": true})
-		case errors.As(err, &refused):
-			Say(map[string]any{"error": refused.Code, "text": refused.Text})
-		default:
-			Say(map[string]any{"error": nil, "text": err.Error()})
-		}
+func answer(ask func(Request) (any, error), text string) {
+	var request Request
+	Must(json.Unmarshal([]byte(text), &request))
+	value, err := ask(request)
+	var refused *Refused
+	switch {
+	case err == nil:
+		Say(map[string]any{"ok": value})
+	case errors.Is(err, ErrUnsupported):
+		Say(map[string]any{"unsupported": true})
+	case errors.As(err, &refused):
+		Say(map[string]any{"error": refused.Code, "text": refused.Text})
+	default:
+		Say(map[string]any{"error": nil, "text": err.Error()})
 	}
-	Must(lines.Err())
 }

@@ -74,7 +74,7 @@ func (a *assignment) change(change func([]int32) []int32) {
 	commandline.SayAssigned(a.partitions)
 }
 
-func consume(bootstrap, topic, group string, ended <-chan struct{}) error {
+func consume(running context.Context, bootstrap, topic, group string) error {
 	var assigned assignment
 	lost := func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
 		assigned.change(func(had []int32) []int32 {
@@ -98,21 +98,17 @@ func consume(bootstrap, topic, group string, ended <-chan struct{}) error {
 		return err
 	}
 	defer client.Close()
-	running, stop := context.WithCancel(context.Background())
-	go func() {
-		<-ended
-		stop()
-	}()
 	for running.Err() == nil {
 		fetches := client.PollFetches(running)
-		if running.Err() == nil {
-			if err := fetches.Err(); err != nil {
-				return err
-			}
+		if err := fetches.Err(); err != nil && running.Err() == nil {
+			return err
 		}
 		fetches.EachRecord(say)
+		if err := client.CommitUncommittedOffsets(context.Background()); err != nil {
+			return err
+		}
 	}
-	return client.CommitUncommittedOffsets(context.Background())
+	return nil
 }
 
 func admin(bootstrap string) (func(commandline.Request) (any, error), error) {
@@ -146,7 +142,7 @@ var operations = map[string]func(*kgo.Client, commandline.Request) (any, error){
 		if err != nil {
 			return nil, err
 		}
-		var ids []int32
+		ids := []int32{}
 		for _, broker := range response.Brokers {
 			ids = append(ids, broker.NodeID)
 		}
@@ -176,7 +172,7 @@ var operations = map[string]func(*kgo.Client, commandline.Request) (any, error){
 		if err != nil {
 			return nil, err
 		}
-		var names []string
+		names := []string{}
 		for _, topic := range response.Topics {
 			names = append(names, *topic.Topic)
 		}
@@ -272,7 +268,7 @@ var operations = map[string]func(*kgo.Client, commandline.Request) (any, error){
 		if err != nil {
 			return nil, err
 		}
-		var ids []string
+		ids := []string{}
 		for _, group := range response.Groups {
 			ids = append(ids, group.Group)
 		}

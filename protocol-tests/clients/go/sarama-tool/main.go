@@ -61,10 +61,7 @@ func (m member) Setup(session sarama.ConsumerGroupSession) error {
 	return nil
 }
 
-func (member) Cleanup(session sarama.ConsumerGroupSession) error {
-	session.Commit()
-	return nil
-}
+func (member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
 func (member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
 	for {
@@ -77,13 +74,16 @@ func (member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.Con
 				Partition: message.Partition, Offset: message.Offset, Key: string(message.Key), Value: string(message.Value),
 			})
 			session.MarkMessage(message, "")
+			if len(claim.Messages()) == 0 {
+				session.Commit()
+			}
 		case <-session.Context().Done():
 			return nil
 		}
 	}
 }
 
-func consume(bootstrap, topic, group string, ended <-chan struct{}) error {
+func consume(running context.Context, bootstrap, topic, group string) error {
 	config := sarama.NewConfig()
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
@@ -92,11 +92,6 @@ func consume(bootstrap, topic, group string, ended <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	running, stop := context.WithCancel(context.Background())
-	go func() {
-		<-ended
-		stop()
-	}()
 	for running.Err() == nil {
 		if err := consumer.Consume(running, []string{topic}, member{topic}); err != nil && running.Err() == nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -192,7 +187,7 @@ func ask(client sarama.ClusterAdmin, request commandline.Request) (any, error) {
 
 func describeCluster(client sarama.ClusterAdmin) (any, error) {
 	brokers, _, err := client.DescribeCluster()
-	var ids []int32
+	ids := []int32{}
 	for _, broker := range brokers {
 		ids = append(ids, broker.ID())
 	}
