@@ -343,11 +343,8 @@ async fn whoever_asks_is_told_that_everything_is_allowed() {
 #[tokio::test(start_paused = true)]
 async fn what_is_listed_is_what_the_documentation_says() {
     let cluster = in_memory().start().await.unwrap();
-    let request = ApiVersionsRequest {
-        client_software_name: "test".to_owned(),
-        client_software_version: "1".to_owned(),
-        ..Default::default()
-    };
+    let request =
+        ApiVersionsRequest { client_software_name: "test".to_owned(), client_software_version: "1".to_owned() };
     let listed = connect(&cluster, 0).await.request(&request).await.unwrap();
     let listed: BTreeMap<String, (i16, i16)> = listed
         .api_keys
