@@ -32,6 +32,19 @@ def letters(codec, count):
         yield f"{codec}-{number % 50}".encode(), f"letter {number}, {codec}: {'Dear Ottla, ' * 8}".encode()
 
 
+class ToldToEnd(Exception):
+    """SIGTERM has come."""
+
+
+def end_by_exception():
+    """Raises ToldToEnd on SIGTERM, wherever the program is: for calls that nothing else makes return."""
+
+    def told(*_):
+        raise ToldToEnd
+
+    signal.signal(signal.SIGTERM, told)
+
+
 def told_to_end():
     """An event that is set on SIGTERM."""
     told = threading.Event()

@@ -31,11 +31,13 @@ pub(crate) fn shares_a_group((setting, client): (Setting, Client)) -> Pin<Box<dy
         let two = client.consume(&setting, &topic, group).await;
         let shares = eventually("each has a share of the partitions", async || shares([&one, &two])).await;
         let written = write(&setting, &topic, 0..BEFORE).await;
-        let read = read_by(&[&one, &two], written.len()).await;
-        for (read, share) in read.iter().zip(&shares) {
-            assert!(read.iter().all(|letter| share.contains(&letter.partition)), "{share:?} {read:?}");
+        let mut read = Vec::new();
+        for (member, share) in [&one, &two].into_iter().zip(&shares) {
+            let of_member = read_by(member, share.len() * BEFORE as usize).await;
+            assert!(of_member.iter().all(|letter| share.contains(&letter.partition)), "{share:?} {of_member:?}");
+            read.extend(of_member);
         }
-        assert_eq!(in_order(read.into_iter().flatten()), written);
+        assert_eq!(in_order(read), written);
 
         let members = in_turn(&shares);
         Conversation::default()
@@ -48,7 +50,7 @@ pub(crate) fn shares_a_group((setting, client): (Setting, Client)) -> Pin<Box<dy
 
         let written = write(&setting, &topic, BEFORE..BEFORE + AFTER).await;
         let returned = client.consume(&setting, &topic, group).await;
-        assert_eq!(in_order(read_by(&[&returned], written.len()).await.remove(0)), written, "what is new, and no more");
+        assert_eq!(in_order(read_by(&returned, written.len()).await), written, "what is new, and no more");
         has_committed(&setting, &topic, BEFORE + AFTER).await;
         leave([returned]).await;
         end(&setting, client, &topic).await;
@@ -122,13 +124,10 @@ async fn write(setting: &Setting, topic: &str, offsets: std::ops::Range<i64>) ->
     letters
 }
 
-/// What each member has read, once they have so many records in all.
-async fn read_by(members: &[&Program], count: usize) -> Vec<Vec<Letter>> {
-    eventually(&format!("{count} records have been read"), async || {
-        let read: Vec<_> = members.iter().map(|member| letters(&member.events())).collect();
-        (read.iter().map(Vec::len).sum::<usize>() >= count).then_some(read)
-    })
-    .await
+/// What a member has read, once it has so many records.
+async fn read_by(member: &Program, count: usize) -> Vec<Letter> {
+    let enough = |events: &[Event]| Some(letters(events)).filter(|read| read.len() >= count);
+    member.wait_for(&format!("{count} records"), PATIENCE, enough).await
 }
 
 /// Has all members commit, leave and end.
