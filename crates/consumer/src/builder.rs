@@ -83,7 +83,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// `client.rack`: where the consumer stands, for assignors that mind (KIP-881). Default none.
+    /// `client.rack`: where the consumer stands: for assignors that mind (KIP-881), and to be sent to a replica there where the cluster
+    /// chooses replicas by rack (KIP-392). Default none.
     pub fn client_rack(mut self, rack: impl Into<String>) -> Self {
         self.group.client_rack = Some(rack.into());
         self
@@ -220,6 +221,7 @@ impl ConsumerBuilder {
         let interval = self.check_auto_commit(has_group)?;
         // As in Java: whoever reads only what is committed starts only at offsets that are.
         self.group.require_stable = true;
+        self.fetcher.client_rack.clone_from(&self.group.client_rack);
         let max_poll_interval = self.group.max_poll_interval;
         let group = if has_group { Some(Coordinator::new(self.cluster.clone(), self.group)?) } else { None };
         let fetcher = Fetcher::new(self.cluster.clone(), self.fetcher)?;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | OFFSET_OUT_OF_RANGE | the leader is asked whether the log was [truncated](crate::validation); if not, once all before it has been handed out: what `auto.offset.reset` says |
 //! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
+//! | any, of a [replica](crate::replica) that is no leader | its leader is asked |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
 use std::collections::BTreeMap;
@@ -53,6 +54,8 @@ struct Part {
     next_offset: i64,
     /// The leader epochs of the batches that were asked for.
     epochs: ReadEpochs,
+    /// The replica to read from instead.
+    replica: Option<NodeId>,
     /// Where the log parts from what was read, if it does.
     diverging: Option<DivergingOffset>,
     corrupt: Option<CorruptBatch>,
@@ -113,6 +116,7 @@ impl Part {
             records: Bytes::new(),
             next_offset: offset,
             epochs: ReadEpochs::default(),
+            replica: data.preferred_read_replica.known(),
             diverging: data
                 .diverging_epoch
                 .epoch
@@ -265,6 +269,11 @@ impl State {
             hints.is_for_others = true;
             return false;
         }
+        if let Some(replica) = part.replica.filter(|replica| partition.is_sent_elsewhere(fetch.node, *replica)) {
+            self.follow_replica(place, generation, replica, now);
+            hints.is_for_others = true;
+            return false;
+        }
         let moved = part.next_offset > position;
         if moved {
             partition.fetched(part.next_offset, part.epochs);
@@ -314,6 +323,13 @@ impl State {
         hints: &mut Hints,
         now: Instant,
     ) {
+        if self.partition(place).is_some_and(|partition| partition.is_read_from(fetch.node)) {
+            self.leave_replica(place);
+            self.refresh(place);
+            self.retry_later(place, generation, now);
+            hints.is_for_others = true;
+            return;
+        }
         let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
         match part.error_code {
             ErrorCode::OffsetOutOfRange => {
@@ -361,6 +377,7 @@ impl State {
         }
         // It may have stopped leading its partitions together with answering.
         self.doubt(fetch.node);
+        self.leave_replicas_on(fetch.node);
         let error = (!error.is_retriable()).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }

@@ -44,6 +44,8 @@ pub struct FetcherConfig {
     pub max_partition_fetch_bytes: i32,
     /// `auto.offset.reset`: where to start where there is no position, or one that is out of range. Default latest.
     pub auto_offset_reset: AutoOffsetReset,
+    /// `client.rack`: where the consumer stands, to be sent to a replica there (KIP-392). Default none.
+    pub client_rack: Option<String>,
     /// `on.truncation`, Ottla's own: what to do where the log was truncated before the position. Default reset.
     pub on_truncation: OnTruncation,
     /// `isolation.level`. Default read_uncommitted.
@@ -70,6 +72,7 @@ impl Default for FetcherConfig {
             fetch_max_wait: Duration::from_millis(500),
             max_partition_fetch_bytes: 1024 * 1024,
             auto_offset_reset: AutoOffsetReset::default(),
+            client_rack: None,
             on_truncation: OnTruncation::default(),
             isolation_level: IsolationLevel::default(),
             check_crcs: true,

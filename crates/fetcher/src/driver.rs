@@ -112,6 +112,8 @@ struct Work {
 impl Work {
     fn next(shared: &Shared, now: Instant) -> Self {
         let mut state = shared.state();
+        state.expire_replicas(now);
+        shared.tell_news(&mut state);
         state.tell_refused(now);
         state.doubt_late_lookups(now);
         state.ask_for_leaders(now);
@@ -119,6 +121,7 @@ impl Work {
         let validations = state.next_validations(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
         let (nodes, deadline) = (state.nodes().collect(), state.next_lookup_deadline());
+        let deadline = [deadline, state.replicas_expire_at].into_iter().flatten().min();
         let work = Self { stale_topics, lookups, validations, nodes, deadline };
         let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty();
         drop(state);

@@ -9,7 +9,7 @@
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
 //! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
-//! what was read), [`buffered`] (what waits), [`hand_out`] and
+//! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
 //! the application gets.
@@ -33,6 +33,7 @@ mod opener;
 mod plan;
 mod position;
 mod record;
+mod replica;
 mod silence;
 mod state;
 #[cfg(test)]

@@ -174,6 +174,7 @@ impl State {
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: i32::try_from(granted.max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),
+            rack_id: self.config.client_rack.clone().unwrap_or_default(),
             topics,
             ..FetchRequest::default()
         };

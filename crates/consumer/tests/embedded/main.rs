@@ -5,6 +5,7 @@
 mod automatic_commits;
 mod blocking;
 mod cancel;
+mod closest_replica;
 mod closing;
 mod commits;
 mod contract;
