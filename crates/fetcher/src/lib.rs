@@ -7,7 +7,7 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
+//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`fetch_size`] and [`budget`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
@@ -23,6 +23,7 @@ mod buffered;
 mod config;
 mod driver;
 mod error;
+mod fetch_size;
 mod fetcher;
 mod hand_out;
 mod handed_out;
