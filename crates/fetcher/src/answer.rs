@@ -6,7 +6,7 @@
 //!
 //! | error code | what is done |
 //! |---|---|
-//! | OFFSET_OUT_OF_RANGE | once all before it has been handed out: what `auto.offset.reset` says |
+//! | OFFSET_OUT_OF_RANGE | the leader is asked whether the log was [truncated](crate::validation); if not, once all before it has been handed out: what `auto.offset.reset` says |
 //! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
@@ -20,10 +20,10 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
-use crate::buffered::{Answered, Entry, Failure};
+use crate::buffered::{Answered, Entry};
 use crate::plan::{Fetch, Lane};
-use crate::position::Phase;
 use crate::state::State;
+use crate::truncation::{DivergingOffset, ReadEpochs};
 use crate::{Error, IsolationLevel};
 
 /// An answer, read.
@@ -51,7 +51,10 @@ struct Part {
     /// How many bytes came, cut ones included.
     received_bytes: usize,
     next_offset: i64,
-    leader_epoch: Option<LeaderEpoch>,
+    /// The leader epochs of the batches that were asked for.
+    epochs: ReadEpochs,
+    /// Where the log parts from what was read, if it does.
+    diverging: Option<DivergingOffset>,
     corrupt: Option<CorruptBatch>,
 }
 
@@ -109,7 +112,13 @@ impl Part {
             received_bytes: received.len(),
             records: Bytes::new(),
             next_offset: offset,
-            leader_epoch: None,
+            epochs: ReadEpochs::default(),
+            diverging: data
+                .diverging_epoch
+                .epoch
+                .known()
+                .map(|leader_epoch| DivergingOffset { offset: data.diverging_epoch.end_offset, leader_epoch })
+                .filter(|diverging| diverging.offset >= 0),
             corrupt: None,
         };
         // Some brokers list them whatever was asked for.
@@ -132,7 +141,7 @@ impl Part {
                     // A batch may lie before the offset asked for, and never takes it back.
                     if batch.next_offset() > self.next_offset {
                         self.next_offset = batch.next_offset();
-                        self.leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
+                        self.epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
                     }
                 }
                 Err(corrupt) => {
@@ -234,7 +243,7 @@ impl State {
             self.handle_refusal(fetch, answer.error_code, now);
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
-        hints.is_for_others = fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
+        hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
         hints
     }
 
@@ -251,10 +260,14 @@ impl State {
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
         let Some(position) = partition.fetch_offset() else { return false };
+        if let Some(diverging) = part.diverging {
+            self.handle_diverging(place, diverging);
+            hints.is_for_others = true;
+            return false;
+        }
         let moved = part.next_offset > position;
         if moved {
-            partition.phase = Phase::Fetching { offset: part.next_offset, leader_epoch: part.leader_epoch };
-            partition.succeeded();
+            partition.fetched(part.next_offset, part.epochs);
             let Part { records, high_watermark, aborted, .. } = part;
             let answered = Answered { place, generation, position, records, high_watermark, aborted };
             self.buffered.push(Entry::Answered(answered));
@@ -304,11 +317,8 @@ impl State {
         let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
         match part.error_code {
             ErrorCode::OffsetOutOfRange => {
-                // Nothing is fetched until the application has been handed what is before it.
-                if let Some(partition) = self.partition_mut(place) {
-                    partition.untold = true;
-                }
-                self.buffered.push_failure(place, generation, Failure::OutOfRange);
+                self.handle_out_of_range(place, generation);
+                hints.is_for_others = true;
             }
             error_code if is_answered_by_waiting(error_code) => {
                 if let Some(leader) = part.leader {
