@@ -157,7 +157,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// `fetch.max.bytes`: the most that one answer is asked to hold. Default 50 MiB. A single batch may be larger.
+    /// `fetch.max.bytes`: the most that one answer is asked to hold. Default 50 MiB. A single batch may be larger. Less is asked
+    /// for where more is not worth it: 2 MiB of a broker near by, as such answers stay in a CPU's cache.
     pub fn fetch_max_bytes(mut self, bytes: i32) -> Self {
         self.fetcher.fetch_max_bytes = bytes;
         self

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::answer;
 use crate::buffer_pool::LaneBuffers;
+use crate::fetch_size::Arrival;
 use crate::fetcher::Shared;
 use crate::lookup::StartLookup;
 use crate::plan::{Fetch, Lane, NextFetch};
@@ -170,7 +171,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let buffers = Arc::clone(&link.buffers);
         tokio::select! {
             biased; // an answer is an answer, however late
-            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer),
+            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, buffers.answer_begun_at()),
             () = overtaken(&shared, &sent, &buffers) => {
                 sent.overtaken();
                 if let Some(connection) = link.connection.take() {
@@ -214,7 +215,7 @@ async fn ask(shared: &Shared, link: &mut Link, sent: &Sent<'_>, has_answered: &m
 async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
     let Some(fetch) = &sent.fetch else { return };
     tokio::time::sleep_until(fetch.late_at.into()).await;
-    if buffers.is_answer_coming() {
+    if buffers.answer_begun_at().is_some() {
         return std::future::pending().await; // not the broker is slow, but whoever has the memory
     }
     shared.state().handle_late(fetch);
@@ -237,8 +238,14 @@ struct Sent<'s> {
 }
 
 impl Sent<'_> {
-    fn finish(mut self, answer: Result<RawResponse, Error>) {
+    /// Hands in what came, which began to come at `begun_at` if it was large.
+    fn finish(mut self, answer: Result<RawResponse, Error>, begun_at: Option<Instant>) {
         let Some(fetch) = self.fetch.take() else { return };
+        let arrival = answer.as_ref().ok().zip(begun_at).map(|(response, begun_at)| Arrival {
+            wait: begun_at.saturating_duration_since(fetch.sent_at),
+            transfer: now().saturating_duration_since(begun_at),
+            bytes: response.body.len(),
+        });
         let read = answer.and_then(|response| {
             let version = response.version;
             answer::read(&fetch, self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
@@ -249,7 +256,12 @@ impl Sent<'_> {
         });
         match read {
             Ok(answer) => {
-                let hints = self.shared.state().handle_answer(&fetch, answer, now());
+                let mut state = self.shared.state();
+                if let Some(arrival) = arrival {
+                    state.handle_arrival(&fetch, arrival);
+                }
+                let hints = state.handle_answer(&fetch, answer, now());
+                drop(state);
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();
                 if hints.is_for_others {

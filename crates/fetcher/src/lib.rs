@@ -7,7 +7,8 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
+//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`fetch_size`] and
+//! [`budget`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
 //! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
@@ -24,6 +25,7 @@ mod buffered;
 mod config;
 mod driver;
 mod error;
+mod fetch_size;
 mod fetcher;
 mod hand_out;
 mod handed_out;

@@ -14,6 +14,7 @@ use ottla_wire::{NodeId, TopicPartition};
 
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
+use crate::fetch_size::FetchSize;
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase};
 use crate::silence::LookupInFlight;
@@ -70,6 +71,7 @@ pub(crate) struct Broker {
     pub(crate) untold: bool,
     /// It owes an answer, or did not give the last one.
     pub(crate) is_silent: bool,
+    pub(crate) fetch_size: FetchSize,
 }
 
 impl State {
