@@ -275,6 +275,7 @@ impl State {
             return false;
         }
         let moved = part.next_offset > position;
+        let (whole_bytes, high_watermark) = (part.records.len(), part.high_watermark);
         if moved {
             partition.fetched(part.next_offset, part.epochs);
             let Part { records, high_watermark, aborted, .. } = part;
@@ -293,6 +294,9 @@ impl State {
                 Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault },
                 now,
             );
+        } else if !moved && is_end_of_log(whole_bytes, part.received_bytes, high_watermark, position) {
+            // Nothing new, which such a broker may say at once each time.
+            self.retry_later(place, generation, now);
         } else if !moved && part.received_bytes > 0 {
             self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
         } else if !moved && let Some(partition) = self.partition_mut(place) {
@@ -402,6 +406,12 @@ impl State {
         partition.in_flight = None;
         Some(partition.generation)
     }
+}
+
+/// Whether an answer holds whole batches before the position and nothing else, and nothing is to be had behind it: some brokers
+/// answer from further in front than they were asked.
+fn is_end_of_log(whole_bytes: usize, received_bytes: usize, high_watermark: i64, position: i64) -> bool {
+    whole_bytes > 0 && whole_bytes == received_bytes && high_watermark <= position
 }
 
 /// Where the brokers are that an answer names.
