@@ -76,16 +76,13 @@ async fn what_is_deleted_before_the_position_is_for_the_policy(cluster: TestClus
     for (policy, first) in [(AutoOffsetReset::Earliest, Some(20)), (AutoOffsetReset::None, None)] {
         let mut consumer = client.consumer().auto_offset_reset(policy).build().unwrap();
         consumer.assign_at([(partition.clone(), StartAt::Offset(5))]).unwrap();
-        match first {
-            Some(first) => assert_eq!(offsets(&read(&mut consumer, 10).await), (first..30).collect::<Vec<_>>()),
-            None => {
-                let error = eventually("the position is refused", async || {
-                    consumer.poll(Duration::from_millis(200)).await.err()
-                })
-                .await;
-                assert!(error.to_string().contains("does not have offset 5"), "{error}");
-            }
+        if let Some(first) = first {
+            assert_eq!(offsets(&read(&mut consumer, 10).await), (first..30).collect::<Vec<_>>());
+            continue;
         }
+        let refused = async || consumer.poll(Duration::from_millis(200)).await.err();
+        let error = eventually("the position is refused", refused).await;
+        assert!(error.to_string().contains("does not have offset 5"), "{error}");
     }
 }
 
