@@ -6,8 +6,9 @@
 //!
 //! | error code | what is done |
 //! |---|---|
-//! | OFFSET_OUT_OF_RANGE | once all before it has been handed out: what `auto.offset.reset` says |
+//! | OFFSET_OUT_OF_RANGE | the leader is asked whether the log was [truncated](crate::validation); if not, once all before it has been handed out: what `auto.offset.reset` says |
 //! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
+//! | any, of a [replica](crate::replica) that is no leader | its leader is asked |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
 use std::collections::BTreeMap;
@@ -20,10 +21,10 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
-use crate::buffered::{Answered, Entry, Failure};
+use crate::buffered::{Answered, Entry};
 use crate::plan::{Fetch, Lane};
-use crate::position::Phase;
 use crate::state::State;
+use crate::truncation::{DivergingOffset, ReadEpochs};
 use crate::{Error, IsolationLevel};
 
 /// An answer, read.
@@ -51,7 +52,12 @@ struct Part {
     /// How many bytes came, cut ones included.
     received_bytes: usize,
     next_offset: i64,
-    leader_epoch: Option<LeaderEpoch>,
+    /// The leader epochs of the batches that were asked for.
+    epochs: ReadEpochs,
+    /// The replica to read from instead.
+    replica: Option<NodeId>,
+    /// Where the log parts from what was read, if it does.
+    diverging: Option<DivergingOffset>,
     corrupt: Option<CorruptBatch>,
 }
 
@@ -109,7 +115,14 @@ impl Part {
             received_bytes: received.len(),
             records: Bytes::new(),
             next_offset: offset,
-            leader_epoch: None,
+            epochs: ReadEpochs::default(),
+            replica: data.preferred_read_replica.known(),
+            diverging: data
+                .diverging_epoch
+                .epoch
+                .known()
+                .map(|leader_epoch| DivergingOffset { offset: data.diverging_epoch.end_offset, leader_epoch })
+                .filter(|diverging| diverging.offset >= 0),
             corrupt: None,
         };
         // Some brokers list them whatever was asked for.
@@ -132,7 +145,7 @@ impl Part {
                     // A batch may lie before the offset asked for, and never takes it back.
                     if batch.next_offset() > self.next_offset {
                         self.next_offset = batch.next_offset();
-                        self.leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
+                        self.epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
                     }
                 }
                 Err(corrupt) => {
@@ -234,7 +247,7 @@ impl State {
             self.handle_refusal(fetch, answer.error_code, now);
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
-        hints.is_for_others = fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
+        hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
         hints
     }
 
@@ -251,10 +264,20 @@ impl State {
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
         let Some(position) = partition.fetch_offset() else { return false };
+        if let Some(diverging) = part.diverging {
+            self.handle_diverging(place, diverging);
+            hints.is_for_others = true;
+            return false;
+        }
+        if let Some(replica) = part.replica.filter(|replica| partition.is_sent_elsewhere(fetch.node, *replica)) {
+            self.follow_replica(place, generation, replica, now);
+            hints.is_for_others = true;
+            return false;
+        }
         let moved = part.next_offset > position;
+        let (whole_bytes, high_watermark) = (part.records.len(), part.high_watermark);
         if moved {
-            partition.phase = Phase::Fetching { offset: part.next_offset, leader_epoch: part.leader_epoch };
-            partition.succeeded();
+            partition.fetched(part.next_offset, part.epochs);
             let Part { records, high_watermark, aborted, .. } = part;
             let answered = Answered { place, generation, position, records, high_watermark, aborted };
             self.buffered.push(Entry::Answered(answered));
@@ -271,6 +294,9 @@ impl State {
                 Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault },
                 now,
             );
+        } else if !moved && is_end_of_log(whole_bytes, part.received_bytes, high_watermark, position) {
+            // Nothing new, which such a broker may say at once each time.
+            self.retry_later(place, generation, now);
         } else if !moved && part.received_bytes > 0 {
             self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
         } else if !moved && let Some(partition) = self.partition_mut(place) {
@@ -301,14 +327,18 @@ impl State {
         hints: &mut Hints,
         now: Instant,
     ) {
+        if self.partition(place).is_some_and(|partition| partition.is_read_from(fetch.node)) {
+            self.leave_replica(place);
+            self.refresh(place);
+            self.retry_later(place, generation, now);
+            hints.is_for_others = true;
+            return;
+        }
         let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
         match part.error_code {
             ErrorCode::OffsetOutOfRange => {
-                // Nothing is fetched until the application has been handed what is before it.
-                if let Some(partition) = self.partition_mut(place) {
-                    partition.untold = true;
-                }
-                self.buffered.push_failure(place, generation, Failure::OutOfRange);
+                self.handle_out_of_range(place, generation);
+                hints.is_for_others = true;
             }
             error_code if is_answered_by_waiting(error_code) => {
                 if let Some(leader) = part.leader {
@@ -351,6 +381,7 @@ impl State {
         }
         // It may have stopped leading its partitions together with answering.
         self.doubt(fetch.node);
+        self.leave_replicas_on(fetch.node);
         let error = (!error.is_retriable()).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }
@@ -375,6 +406,12 @@ impl State {
         partition.in_flight = None;
         Some(partition.generation)
     }
+}
+
+/// Whether an answer holds whole batches before the position and nothing else, and nothing is to be had behind it: some brokers
+/// answer from further in front than they were asked.
+fn is_end_of_log(whole_bytes: usize, received_bytes: usize, high_watermark: i64, position: i64) -> bool {
+    whole_bytes > 0 && whole_bytes == received_bytes && high_watermark <= position
 }
 
 /// Where the brokers are that an answer names.

@@ -15,7 +15,7 @@ use ottla_wire::{LeaderEpoch, NodeId};
 
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
-use crate::position::Phase;
+use crate::fetch_size::Arrival;
 use crate::state::{Broker, State};
 
 /// Which of the two connections to a broker.
@@ -37,6 +37,7 @@ pub(crate) struct Fetch {
     pub(crate) asked: Vec<Asked>,
     pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
+    pub(crate) sent_at: Instant,
     /// An answer that has not begun to come by then is late.
     pub(crate) late_at: Instant,
 }
@@ -71,6 +72,7 @@ impl State {
         if let Some(until) = broker.not_before.filter(|until| *until > now) {
             return NextFetch::Wait(Some(until));
         }
+        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes();
         let max_wait = match lane {
             Lane::Main => self.config.fetch_max_wait,
             Lane::Aside => match broker.wait_aside(now, self.config.fetch_max_wait) {
@@ -86,7 +88,7 @@ impl State {
         let Usage { reading, .. } = usage;
         let used = usage.used.saturating_sub(reading);
         let held = used.saturating_sub(self.buffered.bytes());
-        let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due) };
+        let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due), worthwhile_bytes };
         let granted = match lane {
             Lane::Main => self.budget.grant(on),
             Lane::Aside => self.budget.grant_aside(on),
@@ -145,7 +147,7 @@ impl State {
         let mut asked = Vec::with_capacity(due.len());
         for place in due {
             let Some(partition) = self.partition_mut(place) else { continue };
-            let Phase::Fetching { offset, .. } = partition.phase else { continue };
+            let Some(offset) = partition.fetch_offset() else { continue };
             partition.in_flight = Some(id);
             let epoch = partition.leader.and_then(|leader| leader.epoch);
             let fetch_partition = FetchPartition {
@@ -175,10 +177,18 @@ impl State {
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: i32::try_from(granted.max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),
+            rack_id: self.config.client_rack.clone().unwrap_or_default(),
             topics,
             ..FetchRequest::default()
         };
-        Fetch { id, node, lane, request, asked, granted, max_wait, late_at: now + max_wait + LATE }
+        Fetch { id, node, lane, request, asked, granted, max_wait, sent_at: now, late_at: now + max_wait + LATE }
+    }
+
+    /// The answer to a Fetch has come so.
+    pub(crate) fn handle_arrival(&mut self, fetch: &Fetch, arrival: Arrival) {
+        if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            broker.fetch_size.observe(arrival, fetch.granted.max_bytes);
+        }
     }
 
     /// A Fetch is no longer in flight.

@@ -5,7 +5,7 @@
 //! back ([`answer`](crate::answer), [`lookup`](crate::lookup)) and wait until it says so; the application's calls change
 //! it directly, so that a seek or a pause holds from the moment when its call returns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use ottla_wire::{NodeId, TopicPartition};
 
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
+use crate::fetch_size::FetchSize;
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase};
 use crate::silence::LookupInFlight;
@@ -32,6 +33,17 @@ pub(crate) struct State {
     pub(crate) handed_out: HandedOut,
     /// The lookups of starts that are in flight.
     pub(crate) lookups: Vec<LookupInFlight>,
+    /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
+    pub(crate) to_validate: BTreeSet<usize>,
+    pub(crate) truncated: BTreeSet<usize>,
+    /// The brokers that there are.
+    pub(crate) known_nodes: BTreeSet<NodeId>,
+    /// How long a replica is read from before the leader is asked again (`metadata.max.age.ms`).
+    pub(crate) replica_max_age: Duration,
+    /// When the first of the replicas that are read from has had its time; `None`: none is.
+    pub(crate) replicas_expire_at: Option<Instant>,
+    /// What was done about lost positions without the application.
+    pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll has changed what the tasks have to do.
@@ -59,6 +71,7 @@ pub(crate) struct Broker {
     pub(crate) untold: bool,
     /// It owes an answer, or did not give the last one.
     pub(crate) is_silent: bool,
+    pub(crate) fetch_size: FetchSize,
 }
 
 impl State {
@@ -73,6 +86,12 @@ impl State {
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
             lookups: Vec::new(),
+            to_validate: BTreeSet::new(),
+            truncated: BTreeSet::new(),
+            known_nodes: BTreeSet::new(),
+            replica_max_age: Duration::from_mins(5),
+            replicas_expire_at: None,
+            resets: VecDeque::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
             may_await: false,
@@ -110,6 +129,7 @@ impl State {
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = Some(partition);
         }
+        self.to_validate.insert(place);
     }
 
     fn unassign(&mut self, name: &TopicPartition) {
@@ -123,24 +143,22 @@ impl State {
 
     /// Reads on from elsewhere. What is buffered is dropped, and what is in flight will be.
     pub(crate) fn seek(&mut self, name: &TopicPartition, start: StartAt) -> Result<(), Error> {
-        match start {
-            StartAt::Offset(offset) if offset < 0 => {
-                return Err(Error::InvalidOffset { partition: name.clone(), offset });
-            }
-            _ => {}
+        if let Some(offset) = start.offset().filter(|offset| *offset < 0) {
+            return Err(Error::InvalidOffset { partition: name.clone(), offset });
         }
         let place = self.place(name)?;
         self.start(place, start);
         Ok(())
     }
 
-    fn start(&mut self, place: usize, start: StartAt) {
+    pub(crate) fn start(&mut self, place: usize, start: StartAt) {
         let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
         self.may_await |= start == StartAt::Committed;
         self.buffered.discard(place);
         if let Some(partition) = self.partition_mut(place) {
             partition.start(generation, start, policy);
         }
+        self.to_validate.insert(place);
     }
 
     /// Stops fetching a partition and handing out what is buffered of it, which is kept while there is memory.
@@ -231,12 +249,11 @@ impl State {
 
     /// Takes in what is known of the cluster.
     pub(crate) fn update_metadata(&mut self, metadata: &Metadata) {
-        for partition in self.partitions.iter_mut().flatten() {
-            partition.update_leader(metadata);
+        self.update_nodes(metadata);
+        for place in 0..self.partitions.len() {
+            self.update_partition(place, metadata);
         }
-        let leads = |partitions: &[Option<Partition>], place: usize| {
-            partitions.get(place)?.as_ref()?.leader.map(|leader| leader.node)
-        };
+        let leads = |partitions: &[Option<Partition>], place: usize| partitions.get(place)?.as_ref()?.fetched_from();
         // Those that stay keep their turn.
         let mut has_turn = vec![false; self.partitions.len()];
         for (node, broker) in &mut self.brokers {
@@ -256,6 +273,31 @@ impl State {
         // One with a fetch in flight stays until that is answered.
         self.brokers.retain(|_, broker| !broker.order.is_empty() || broker.sent_at.iter().any(Option::is_some));
         self.doubt_silent_brokers();
+    }
+
+    /// A partition is read from another broker than before.
+    pub(crate) fn relist(&mut self, place: usize) {
+        let to = self.partition(place).and_then(Partition::fetched_from);
+        for broker in self.brokers.values_mut() {
+            broker.order.retain(|other| *other != place);
+        }
+        if let Some(node) = to {
+            self.brokers.entry(node).or_default().order.push(place);
+        }
+    }
+
+    fn update_partition(&mut self, place: usize, metadata: &Metadata) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        let recreation = partition.update_leader(metadata);
+        let generation = partition.generation;
+        if let Some(recreation) = recreation {
+            // Nothing is fetched until the application has been handed what the former topic had.
+            partition.untold = true;
+            self.buffered.push_failure(place, generation, Failure::Recreated(recreation));
+        }
+        if self.partition(place).is_some_and(Partition::needs_validation) {
+            self.to_validate.insert(place);
+        }
     }
 
     /// The brokers that lead assigned partitions.
