@@ -44,6 +44,9 @@ pub struct FetcherConfig {
     pub max_partition_fetch_bytes: i32,
     /// `auto.offset.reset`: where to start where there is no position, or one that is out of range. Default latest.
     pub auto_offset_reset: AutoOffsetReset,
+    /// Whether brokers are asked to remember what is read, so that requests and answers name only what has changed
+    /// (incremental fetch sessions, KIP-227). Default true.
+    pub fetch_sessions: bool,
     /// `isolation.level`. Default read_uncommitted.
     pub isolation_level: IsolationLevel,
     /// `check.crcs`: whether the checksum of each batch is compared. Default true.
@@ -66,6 +69,7 @@ impl Default for FetcherConfig {
             fetch_max_wait: Duration::from_millis(500),
             max_partition_fetch_bytes: 1024 * 1024,
             auto_offset_reset: AutoOffsetReset::default(),
+            fetch_sessions: true,
             isolation_level: IsolationLevel::default(),
             check_crcs: true,
             fetch_buffer_max_bytes: 32 * 1024 * 1024,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ottla_wire::TopicPartition;
 
 use crate::buffered::{Answered, Entry, Failure};
-use crate::handed_out::Progress;
+use crate::handed_out::{Progress, Settled};
 use crate::opener::{Fault, Opened};
 use crate::state::State;
 use crate::{Batches, Error};
@@ -25,10 +25,10 @@ impl State {
     /// The application asks for more, and so has come back from what it was handed last.
     pub(crate) fn begin_poll(&mut self, now: Instant) {
         for settled in self.handed_out.settle() {
-            let Some(partition) = self.current(settled.place, settled.generation) else { continue };
-            partition.position = Some(settled.position);
-            partition.position_epoch = settled.leader_epoch.or(partition.position_epoch);
-            if settled.is_corrupt {
+            if !self.settle(&settled) || !settled.is_corrupt {
+                continue;
+            }
+            if let Some(partition) = self.current(settled.place, settled.generation) {
                 // Its iterator has told the application, and will tell it again.
                 partition.rewind(settled.position);
                 self.is_news = true;
@@ -36,6 +36,17 @@ impl State {
                 self.retry_later(settled.place, settled.generation, now);
             }
         }
+    }
+
+    /// The application has come so far with a partition. That changes nothing of what is fetched: it is not touched.
+    fn settle(&mut self, settled: &Settled) -> bool {
+        let Some(Some(partition)) = self.partitions.get_mut(settled.place) else { return false };
+        if partition.generation != settled.generation {
+            return false;
+        }
+        partition.position = Some(settled.position);
+        partition.position_epoch = settled.leader_epoch.or(partition.position_epoch);
+        true
     }
 
     /// Takes about `max_bytes` from the queue; what went wrong in its turn.
@@ -50,7 +61,8 @@ impl State {
             match self.buffered.pop() {
                 None => break,
                 Some(Entry::Answered(answered)) => {
-                    if let Some(partition) = self.current(answered.place, answered.generation) {
+                    let partition = self.partition(answered.place);
+                    if let Some(partition) = partition.filter(|partition| partition.generation == answered.generation) {
                         bytes += answered.records.len();
                         entries.push((partition.name.clone(), answered));
                     }
@@ -92,13 +104,12 @@ impl State {
     pub(crate) fn hand_out(&mut self, mut opened: Opened, now: Instant) -> Batches {
         for entry in opened.rest.into_iter().rev() {
             let Entry::Answered(answered) = &entry else { continue };
-            if self.current(answered.place, answered.generation).is_some() {
+            if self.is_current(answered.place, answered.generation) {
                 self.buffered.put_back(entry);
             }
         }
         // Partitions may have been sought while their batches were opened. Rare, so the cells may stay as they are.
-        let stale: Vec<bool> =
-            opened.stretches.iter().map(|of| self.current(of.place, of.generation).is_none()).collect();
+        let stale: Vec<bool> = opened.stretches.iter().map(|of| !self.is_current(of.place, of.generation)).collect();
         if stale.contains(&true) {
             (opened.batches, opened.stretches) = without(opened.batches, opened.stretches, &stale);
         }

@@ -7,7 +7,8 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
+//! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
+//! asks for), [`session`] (what the broker knows of that), [`budget`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
@@ -20,6 +21,7 @@ mod batch;
 mod budget;
 mod buffer_pool;
 mod buffered;
+mod changed;
 mod config;
 mod driver;
 mod error;
@@ -32,6 +34,7 @@ mod opener;
 mod plan;
 mod position;
 mod record;
+mod session;
 mod silence;
 mod state;
 #[cfg(test)]

@@ -18,8 +18,9 @@
 use std::time::Instant;
 
 use ottla_cluster::{Leader, Metadata};
-use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
+use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
 
+use crate::changed::Listed;
 use crate::offset_reset::Start;
 use crate::{AutoOffsetReset, Lookup, StartAt};
 
@@ -40,7 +41,8 @@ pub(crate) struct Partition {
     /// The leader epoch of the last batch before the position, where one was read (KIP-320).
     pub(crate) position_epoch: Option<LeaderEpoch>,
     pub(crate) paused: bool,
-    /// The request that is in flight for it. The answer to any other changes nothing.
+    /// The request that is in flight for it, or the session of its broker that it is in. What any other answers changes
+    /// nothing.
     pub(crate) in_flight: Option<u64>,
     /// An error that the application has not been told: nothing is tried meanwhile.
     pub(crate) untold: bool,
@@ -53,6 +55,7 @@ pub(crate) struct Partition {
     pub(crate) high_watermark: Option<i64>,
     pub(crate) last_stable_offset: Option<i64>,
     pub(crate) log_start_offset: Option<i64>,
+    pub(crate) listed: Listed,
 }
 
 /// What a partition's start was asked for on: from one assignment, or one seek, to the next. An answer that was looked up
@@ -94,6 +97,7 @@ impl Partition {
             high_watermark: None,
             last_stable_offset: None,
             log_start_offset: None,
+            listed: Listed::default(),
         };
         partition.start(generation, at, policy);
         partition
@@ -164,9 +168,19 @@ impl Partition {
         }
     }
 
-    /// Whether it may be fetched, now or once [`not_before`](Self::not_before) has passed.
+    /// The broker that it is fetched from.
+    pub(crate) fn fetched_from(&self) -> Option<NodeId> {
+        self.leader.map(|leader| leader.node)
+    }
+
+    /// Whether it may be fetched, now or once [`not_before`](Self::not_before) has passed, unless somebody does.
+    pub(crate) fn is_fetchable(&self) -> bool {
+        matches!(self.phase, Phase::Fetching { .. }) && !self.paused && !self.untold
+    }
+
+    /// Whether that is so, and nobody does.
     pub(crate) fn wants_fetch(&self) -> bool {
-        matches!(self.phase, Phase::Fetching { .. }) && !self.paused && self.in_flight.is_none() && !self.untold
+        self.is_fetchable() && self.in_flight.is_none()
     }
 
     /// The lookup that is to be made, now or once [`not_before`](Self::not_before) has passed. A paused partition's,
@@ -188,12 +202,14 @@ impl Partition {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// Takes in what is known of it.
-    pub(crate) fn update_leader(&mut self, metadata: &Metadata) {
+    /// Takes in what is known of it. Says whether that is anything new.
+    pub(crate) fn update_leader(&mut self, metadata: &Metadata) -> bool {
+        let before = (self.topic_id, self.topic_error, self.leader);
         let topic = metadata.topic(&self.name.topic);
         self.topic_id = topic.and_then(|topic| topic.id);
         self.topic_error = topic.and_then(|topic| topic.error);
         self.set_leader(metadata.leader(&self.name.topic, self.name.partition));
+        before != (self.topic_id, self.topic_error, self.leader)
     }
 
     /// Takes in who leads it. A leader that is news ends the back-off, and the wait for the old one's answer: that may
