@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Assigned, CoordinatorHandle, GroupMetadata};
 use ottla_fetcher::{FetcherHandle, Lookup, OffsetAndTimestamp, StartAt};
-use ottla_wire::TopicPartition;
+use ottla_wire::{NodeId, TopicPartition};
 
 use crate::Error;
 use crate::background::BackgroundError;
@@ -208,7 +208,8 @@ impl ConsumerHandle {
         self.seek_to(partition, StartAt::Offset(offset))
     }
 
-    /// Reads on from one end of the log, from a time, or from the committed offset.
+    /// Reads on from one end of the log, from a time, from the committed offset, or from an offset with the leader epoch of the record
+    /// before it ([`StartAt::offset_and_epoch`]): then the leader is asked first whether its log still has that record.
     pub fn seek_to(&self, partition: &TopicPartition, start: StartAt) -> Result<(), Error> {
         self.check_start(Some(start))?;
         self.fetcher().seek(partition, start)?;
@@ -288,6 +289,12 @@ impl ConsumerHandle {
         let position = self.fetcher().position(partition)?;
         let end = self.fetcher().high_watermark(partition);
         Ok(position.zip(end).map(|(position, end)| end.saturating_sub(position).max(0)))
+    }
+
+    /// The broker that the partition is fetched from: its leader, or the replica that is closest (`client.rack`, KIP-392). `None`
+    /// while it has no leader, and where it is not assigned.
+    pub fn fetched_from(&self, partition: &TopicPartition) -> Option<NodeId> {
+        self.fetcher().fetched_from(partition)
     }
 
     /// Bytes of memory that hold data: in flight, buffered, decompressed, and handed out and still held. At most

@@ -6,8 +6,9 @@
 //!
 //! | error code | what is done |
 //! |---|---|
-//! | OFFSET_OUT_OF_RANGE | once all before it has been handed out: what `auto.offset.reset` says |
+//! | OFFSET_OUT_OF_RANGE | the leader is asked whether the log was [truncated](crate::validation); if not, once all before it has been handed out: what `auto.offset.reset` says |
 //! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
+//! | any, of a [replica](crate::replica) that is no leader | its leader is asked |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
 use std::collections::BTreeSet;
@@ -20,11 +21,11 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
-use crate::buffered::{Answered, Entry, Failure};
+use crate::buffered::{Answered, Entry};
 use crate::plan::{Fetch, Lane};
-use crate::position::Phase;
 use crate::session::SessionAnswer;
 use crate::state::State;
+use crate::truncation::{DivergingOffset, ReadEpochs};
 use crate::{Error, IsolationLevel};
 
 /// An answer, read.
@@ -56,10 +57,15 @@ struct Part {
     records: Bytes,
     /// How many bytes came, cut ones included.
     received_bytes: usize,
-    /// The offset behind the last batch.
+    /// The offset behind the first batch, and that behind the last.
+    first_end: Option<i64>,
     next_offset: Option<i64>,
-    /// The leader epoch of that batch.
-    leader_epoch: Option<LeaderEpoch>,
+    /// The leader epochs of the batches.
+    epochs: ReadEpochs,
+    /// The replica to read from instead.
+    replica: Option<NodeId>,
+    /// Where the log parts from what was read, if it does.
+    diverging: Option<DivergingOffset>,
     corrupt: Option<CorruptBatch>,
 }
 
@@ -121,8 +127,16 @@ impl Part {
             aborted: AbortedTransactions::default(),
             received_bytes: received.len(),
             records: Bytes::new(),
+            first_end: None,
             next_offset: None,
-            leader_epoch: None,
+            epochs: ReadEpochs::default(),
+            replica: data.preferred_read_replica.known(),
+            diverging: data
+                .diverging_epoch
+                .epoch
+                .known()
+                .map(|leader_epoch| DivergingOffset { offset: data.diverging_epoch.end_offset, leader_epoch })
+                .filter(|diverging| diverging.offset >= 0),
             corrupt: None,
         };
         // Some brokers list them whatever was asked for.
@@ -142,9 +156,10 @@ impl Part {
             match batch {
                 Ok(batch) => {
                     end = batches.position();
+                    self.first_end.get_or_insert(batch.next_offset());
                     if self.next_offset.is_none_or(|next_offset| batch.next_offset() > next_offset) {
                         self.next_offset = Some(batch.next_offset());
-                        self.leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
+                        self.epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
                     }
                 }
                 Err(corrupt) => {
@@ -154,6 +169,21 @@ impl Part {
             }
         }
         self.records = received.slice(..end);
+    }
+
+    /// The leader epochs of the batches that end behind `offset`.
+    fn epochs_from(&mut self, offset: i64) -> ReadEpochs {
+        if self.first_end.is_none_or(|first_end| first_end > offset) {
+            return std::mem::take(&mut self.epochs);
+        }
+        let (mut epochs, mut next_offset) = (ReadEpochs::default(), offset);
+        for batch in RecordBatches::new(self.records.clone()).flatten() {
+            if batch.next_offset() > next_offset {
+                next_offset = batch.next_offset();
+                epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
+            }
+        }
+        epochs
     }
 }
 
@@ -179,7 +209,7 @@ impl State {
             // What was not asked for is not looked at, nor what is told twice.
             match place {
                 Some(place) if !was_full || answered.insert(place) => {
-                    self.handle_part(fetch, place, part, &mut hints, now)
+                    self.handle_part(fetch, place, part, &mut hints, now);
                 }
                 Some(_) => {}
                 None => is_as_asked = false,
@@ -202,7 +232,7 @@ impl State {
             error_code => self.handle_refusal(fetch, error_code, now),
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
-        hints.is_for_others = fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
+        hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
         hints
     }
 
@@ -219,7 +249,7 @@ impl State {
         left_out.is_empty()
     }
 
-    fn handle_part(&mut self, fetch: &Fetch, place: usize, part: Part, hints: &mut Hints, now: Instant) {
+    fn handle_part(&mut self, fetch: &Fetch, place: usize, mut part: Part, hints: &mut Hints, now: Instant) {
         let Some((_, mark)) = self.session_of(fetch) else { return };
         let Some(generation) = self.release(place, mark) else { return };
         if part.error_code != ErrorCode::None {
@@ -232,12 +262,22 @@ impl State {
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
         let Some(position) = partition.fetch_offset() else { return };
+        if let Some(diverging) = part.diverging {
+            self.handle_diverging(place, diverging);
+            hints.is_for_others = true;
+            return;
+        }
+        if let Some(replica) = part.replica.filter(|replica| partition.is_sent_elsewhere(fetch.node, *replica)) {
+            self.follow_replica(place, generation, replica, now);
+            hints.is_for_others = true;
+            return;
+        }
         // A batch may lie before the offset asked for, and never takes it back.
         let next_offset = part.next_offset.filter(|next_offset| *next_offset > position);
         if let Some(offset) = next_offset {
-            partition.phase = Phase::Fetching { offset, leader_epoch: part.leader_epoch };
+            let epochs = part.epochs_from(position);
+            partition.fetched(offset, epochs);
             partition.listed.turn = turn;
-            partition.succeeded();
             let Part { records, high_watermark, aborted, .. } = part;
             let answered = Answered { place, generation, position, records, high_watermark, aborted };
             self.buffered.push(Entry::Answered(answered));
@@ -282,14 +322,18 @@ impl State {
         hints: &mut Hints,
         now: Instant,
     ) {
+        if self.partition(place).is_some_and(|partition| partition.is_read_from(fetch.node)) {
+            self.leave_replica(place);
+            self.refresh(place);
+            self.retry_later(place, generation, now);
+            hints.is_for_others = true;
+            return;
+        }
         let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
         match part.error_code {
             ErrorCode::OffsetOutOfRange => {
-                // Nothing is fetched until the application has been handed what is before it.
-                if let Some(partition) = self.partition_mut(place) {
-                    partition.untold = true;
-                }
-                self.buffered.push_failure(place, generation, Failure::OutOfRange);
+                self.handle_out_of_range(place, generation);
+                hints.is_for_others = true;
             }
             error_code if is_answered_by_waiting(error_code) => {
                 if let Some(leader) = part.leader {
@@ -340,6 +384,7 @@ impl State {
         }
         // It may have stopped leading its partitions together with answering.
         self.doubt(fetch.node);
+        self.leave_replicas_on(fetch.node);
         let error = (!error.is_retriable() && !is_untold).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }

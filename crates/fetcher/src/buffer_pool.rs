@@ -14,10 +14,11 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
+use ottla_cluster::clock::now;
 use ottla_connection::{ResponseBuffer, ResponseBuffers};
 use tokio::sync::{Notify, oneshot};
 
@@ -159,32 +160,36 @@ impl ResponseBuffers for BufferPool {
     }
 }
 
-/// The pool as one lane asks it for memory: it shows whether an answer has begun to come.
+/// The pool as one lane asks it for memory: it shows when an answer has begun to come.
 #[derive(Debug)]
 pub(crate) struct LaneBuffers {
     pool: BufferPool,
-    is_answer_coming: AtomicBool,
+    begun_at: Mutex<Option<Instant>>,
 }
 
 impl LaneBuffers {
     pub(crate) fn new(pool: BufferPool) -> Self {
-        Self { pool, is_answer_coming: AtomicBool::new(false) }
+        Self { pool, begun_at: Mutex::new(None) }
     }
 
     /// A request is about to be sent.
     pub(crate) fn expect_answer(&self) {
-        self.is_answer_coming.store(false, Ordering::Relaxed);
+        *self.begun_at() = None;
     }
 
-    /// Whether memory has been asked for since, for an answer that is large.
-    pub(crate) fn is_answer_coming(&self) -> bool {
-        self.is_answer_coming.load(Ordering::Relaxed)
+    /// When memory was asked for since, if it was, for an answer that is large.
+    pub(crate) fn answer_begun_at(&self) -> Option<Instant> {
+        *self.begun_at()
+    }
+
+    fn begun_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.begun_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ResponseBuffers for LaneBuffers {
     fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
-        self.is_answer_coming.store(true, Ordering::Relaxed);
+        *self.begun_at() = Some(now());
         self.pool.acquire(length)
     }
 }

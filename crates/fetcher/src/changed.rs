@@ -6,7 +6,8 @@
 //!
 //! - each stands in the list of the broker that it is fetched from, and in that of no other;
 //! - the broker's lanes look at it, before they ask next;
-//! - those that are not on their way (no broker, no offset to fetch from) are listed for the supervisor.
+//! - those that are not on their way (no leader, no offset, a log that may have been truncated) are listed for the
+//!   supervisor.
 //!
 //! Invariant: a partition that nobody has touched is as it was when it was looked at last. A deadline of its own that passes
 //! (`not_before`) stands in a list of its broker by time.
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use ottla_wire::{NodeId, TopicPartition};
 
+use crate::fetch_size::FetchSize;
 use crate::position::{Partition, Phase};
 use crate::session::Session;
 use crate::state::State;
@@ -54,6 +56,7 @@ pub(crate) struct Broker {
     pub(crate) untold: bool,
     /// It owes an answer, or did not give the last one.
     pub(crate) is_silent: bool,
+    pub(crate) fetch_size: FetchSize,
 }
 
 impl Broker {
@@ -70,6 +73,7 @@ impl Broker {
             failures: 0,
             untold: false,
             is_silent: false,
+            fetch_size: FetchSize::default(),
         }
     }
 
@@ -88,13 +92,13 @@ impl Broker {
 pub(crate) struct Changed {
     /// In the order in which they were touched.
     touched: Vec<usize>,
-    /// Those without a broker or an offset to fetch from.
+    /// Those without a leader or an offset to fetch from, or of which it is not known whether the leader has them.
     pub(crate) stranded: BTreeSet<usize>,
 }
 
 impl Partition {
     fn is_stranded(&self) -> bool {
-        self.leader.is_none() || !matches!(self.phase, Phase::Fetching { .. })
+        self.leader.is_none() || !matches!(self.phase, Phase::Fetching { .. }) || self.needs_validation()
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use ottla_cluster::InvalidSetting;
+use ottla_cluster::{InvalidSetting, WallClock};
 
-use crate::AutoOffsetReset;
+use crate::{AutoOffsetReset, OnTruncation};
 
 /// Which records of transactions are handed out (`isolation.level`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,8 @@ impl IsolationLevel {
 pub struct FetcherConfig {
     /// `fetch.min.bytes`: a broker answers once it has this many bytes. Default 1.
     pub fetch_min_bytes: i32,
-    /// `fetch.max.bytes`: the most that one answer is asked to hold. Default 50 MiB. A single batch may be larger.
+    /// `fetch.max.bytes`: the most that one answer is asked to hold. Default 50 MiB. A single batch may be larger. Less is asked
+    /// for where more is not worth it: 2 MiB of a broker near by, as such answers stay in a CPU's cache.
     pub fetch_max_bytes: i32,
     /// `fetch.max.wait.ms`: how long a broker waits for `fetch_min_bytes`. Default 500 ms.
     pub fetch_max_wait: Duration,
@@ -47,6 +48,10 @@ pub struct FetcherConfig {
     /// Whether brokers are asked to remember what is read, so that requests and answers name only what has changed
     /// (incremental fetch sessions, KIP-227). Default true.
     pub fetch_sessions: bool,
+    /// `client.rack`: where the consumer stands, to be sent to a replica there (KIP-392). Default none.
+    pub client_rack: Option<String>,
+    /// `on.truncation`, Ottla's own: what to do where the log was truncated before the position. Default reset.
+    pub on_truncation: OnTruncation,
     /// `isolation.level`. Default read_uncommitted.
     pub isolation_level: IsolationLevel,
     /// `check.crcs`: whether the checksum of each batch is compared. Default true.
@@ -59,6 +64,8 @@ pub struct FetcherConfig {
     /// About how many bytes of records one poll opens and hands out: few enough to stay in a CPU's cache. Default
     /// 512 KiB. A poll that has a larger batch hands out that one.
     pub max_poll_bytes: usize,
+    /// What [`AutoOffsetReset::ByDuration`] and the like count back from. Default the system's clock.
+    pub wall_clock: WallClock,
 }
 
 impl Default for FetcherConfig {
@@ -70,11 +77,14 @@ impl Default for FetcherConfig {
             max_partition_fetch_bytes: 1024 * 1024,
             auto_offset_reset: AutoOffsetReset::default(),
             fetch_sessions: true,
+            client_rack: None,
+            on_truncation: OnTruncation::default(),
             isolation_level: IsolationLevel::default(),
             check_crcs: true,
             fetch_buffer_max_bytes: 32 * 1024 * 1024,
             max_decompressed_batch_bytes: 128 * 1024 * 1024,
             max_poll_bytes: 512 * 1024,
+            wall_clock: WallClock::default(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   supervisor ── starts ──▶ lane (node 1, main)   ──▶ connection of its own
 //!       │                    lane (node 1, aside)  ──▶ connection of its own, opened when first needed
 //!       │                    lane (node 2, main) ..
-//!       └── ListOffsets, metadata
+//!       └── ListOffsets, OffsetForLeaderEpoch, metadata
 //! ```
 //!
 //! Each lane is a loop: ask the [`State`](crate::state::State) what to send, send it, read the answer, hand it in. The next Fetch is queued
@@ -21,20 +21,23 @@ use ottla_cluster::clock::{now, sleep_until};
 use ottla_cluster::{Connection, Destination, Supervision, Topics, Woken};
 use ottla_connection::{RawResponse, ResponseBuffers};
 use ottla_wire::NodeId;
-use ottla_wire::messages::ListOffsetsResponse;
+use ottla_wire::messages::{ListOffsetsResponse, OffsetForLeaderEpochResponse};
 use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::answer;
 use crate::buffer_pool::LaneBuffers;
+use crate::fetch_size::Arrival;
 use crate::fetcher::Shared;
 use crate::lookup::StartLookup;
 use crate::plan::{Fetch, Lane, NextFetch};
+use crate::validation::ValidationRequest;
 
 /// What a task of the supervisor's ends with.
 enum Ended {
     Lane(NodeId, Lane),
     Lookup(StartLookup, Result<ListOffsetsResponse, ottla_cluster::Error>),
+    Validation(ValidationRequest, Result<OffsetForLeaderEpochResponse, ottla_cluster::Error>),
 }
 
 /// Runs until the fetcher is dropped or closed.
@@ -59,6 +62,10 @@ pub(crate) async fn supervise(shared: Arc<Shared>, closed: oneshot::Receiver<()>
                 shared.state().handle_lookup(&start, answer, now());
                 shared.changed.notify_waiters();
             }
+            Woken::Ended(Ended::Validation(asked, answer)) => {
+                shared.state().handle_validation(&asked, answer, now());
+                shared.changed.notify_waiters();
+            }
             Woken::Due => {}
         }
     }
@@ -77,6 +84,13 @@ fn act(shared: &Arc<Shared>, tasks: &mut Supervision<Ended>, lanes: &mut BTreeSe
             Ended::Lookup(start, answer)
         });
     }
+    for asked in work.validations {
+        let cluster = shared.cluster.clone();
+        tasks.spawn(async move {
+            let answer = cluster.request(Destination::Node(asked.node), &asked.request).await;
+            Ended::Validation(asked, answer)
+        });
+    }
     for node in work.nodes {
         for lane in [Lane::Main, Lane::Aside] {
             if lanes.insert((node, lane == Lane::Main)) {
@@ -91,6 +105,7 @@ fn act(shared: &Arc<Shared>, tasks: &mut Supervision<Ended>, lanes: &mut BTreeSe
 struct Work {
     stale_topics: Vec<Arc<str>>,
     lookups: Vec<StartLookup>,
+    validations: Vec<ValidationRequest>,
     nodes: Vec<NodeId>,
     deadline: Option<Instant>,
 }
@@ -98,13 +113,18 @@ struct Work {
 impl Work {
     fn next(shared: &Shared, now: Instant) -> Self {
         let mut state = shared.state();
+        state.expire_replicas(now);
+        shared.tell_news(&mut state);
         state.tell_refused(now);
         state.doubt_late_lookups(now);
         state.ask_for_leaders(now);
         let lookups = state.next_lookups(now);
+        let validations = state.next_validations(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
-        let work = Self { stale_topics, lookups, nodes: state.nodes(), deadline: state.next_lookup_deadline() };
-        let is_tellable = !state.buffered.is_empty();
+        let (nodes, deadline) = (state.nodes(), state.next_lookup_deadline());
+        let deadline = [deadline, state.replicas_expire_at].into_iter().flatten().min();
+        let work = Self { stale_topics, lookups, validations, nodes, deadline };
+        let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty();
         drop(state);
         if is_tellable {
             shared.ready.notify_one();
@@ -158,7 +178,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let buffers = Arc::clone(&link.buffers);
         tokio::select! {
             biased; // an answer is an answer, however late
-            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer),
+            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, buffers.answer_begun_at()),
             () = overtaken(&shared, &sent, &buffers) => {
                 sent.overtaken();
                 if let Some(connection) = link.connection.take() {
@@ -230,7 +250,7 @@ async fn ask(shared: &Shared, link: &mut Link, sent: &Sent<'_>, has_answered: &m
 async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
     let Some(fetch) = &sent.fetch else { return };
     tokio::time::sleep_until(fetch.late_at.into()).await;
-    if buffers.is_answer_coming() {
+    if buffers.answer_begun_at().is_some() {
         return std::future::pending().await; // not the broker is slow, but whoever has the memory
     }
     shared.state().handle_late(fetch);
@@ -253,8 +273,14 @@ struct Sent<'s> {
 }
 
 impl Sent<'_> {
-    fn finish(mut self, answer: Result<RawResponse, Error>) {
+    /// Hands in what came, which began to come at `begun_at` if it was large.
+    fn finish(mut self, answer: Result<RawResponse, Error>, begun_at: Option<Instant>) {
         let Some(fetch) = self.fetch.take() else { return };
+        let arrival = answer.as_ref().ok().zip(begun_at).map(|(response, begun_at)| Arrival {
+            wait: begun_at.saturating_duration_since(fetch.sent_at),
+            transfer: now().saturating_duration_since(begun_at),
+            bytes: response.body.len(),
+        });
         let read = answer.and_then(|response| {
             let version = response.version;
             answer::read(self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
@@ -265,7 +291,12 @@ impl Sent<'_> {
         });
         match read {
             Ok(answer) => {
-                let hints = self.shared.state().handle_answer(&fetch, answer, now());
+                let mut state = self.shared.state();
+                if let Some(arrival) = arrival {
+                    state.handle_arrival(&fetch, arrival);
+                }
+                let hints = state.handle_answer(&fetch, answer, now());
+                drop(state);
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();
                 if hints.is_for_others {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ottla_cluster::clock::now;
-use ottla_cluster::{Cluster, KeptTopics, Topics};
-use ottla_wire::TopicPartition;
+use ottla_cluster::{Cluster, KeptTopics, Topics, WallClock};
+use ottla_wire::{NodeId, TopicPartition};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -45,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) pool: BufferPool,
     pub(crate) isolation: IsolationLevel,
+    wall_clock: WallClock,
     state: Mutex<State>,
     tasks: Mutex<Tasks>,
     /// Has the cluster keep the assigned topics fresh.
@@ -70,10 +71,15 @@ impl Fetcher {
         let pool = BufferPool::new(config.fetch_buffer_max_bytes);
         let opener = Opener::new(&config, &pool);
         let (max_poll_bytes, fetch_buffer_max_bytes) = (config.max_poll_bytes, config.fetch_buffer_max_bytes);
+        let isolation = config.isolation_level;
+        let wall_clock = config.wall_clock.clone();
+        let mut state = State::new(config, cluster.backoff());
+        state.replica_max_age = cluster.config().metadata_max_age;
         let shared = Shared {
             pool,
-            isolation: config.isolation_level,
-            state: Mutex::new(State::new(config, cluster.backoff())),
+            isolation,
+            wall_clock,
+            state: Mutex::new(state),
             cluster,
             tasks: Mutex::new(Tasks::NotStarted),
             kept: Mutex::new(None),
@@ -227,10 +233,8 @@ impl FetcherHandle {
             if name.partition < 0 {
                 return Err(Error::InvalidPartition { partition: name.clone() });
             }
-            if let Some(StartAt::Offset(offset)) = start
-                && *offset < 0
-            {
-                return Err(Error::InvalidOffset { partition: name.clone(), offset: *offset });
+            if let Some(offset) = start.and_then(StartAt::offset).filter(|offset| *offset < 0) {
+                return Err(Error::InvalidOffset { partition: name.clone(), offset });
             }
         }
         self.shared.start_if_possible()?;
@@ -336,12 +340,26 @@ impl FetcherHandle {
         started
     }
 
+    /// The oldest position that was lost and reset without telling through poll, if there is one that was not asked for yet:
+    /// [`Error::LogTruncated`] or [`Error::TopicRecreated`]. At most 64 are kept.
+    pub fn take_reset(&self) -> Option<Error> {
+        self.shared.state().resets.pop_front()
+    }
+
     /// Whether the partition is still read on the course that the batch was read on: it has not been sought or given up
     /// since.
     pub fn is_current(&self, batch: &Batch) -> bool {
         let (place, generation) = batch.course();
         let mut state = self.shared.state();
         state.current(place, generation).is_some_and(|partition| partition.name == *batch.topic_partition())
+    }
+
+    /// The broker that the partition is fetched from: its leader, or the replica that is closest (`client.rack`, KIP-392). `None`
+    /// while it has no leader, and where it is not assigned.
+    pub fn fetched_from(&self, partition: &TopicPartition) -> Option<NodeId> {
+        let state = self.shared.state();
+        let place = state.places.get(partition).copied()?;
+        state.partition(place)?.fetched_from()
     }
 
     /// The high watermark that the last answer told, and so without asking; `None` before the first.
@@ -393,7 +411,7 @@ impl FetcherHandle {
                 let leader = metadata.leader(&name.topic, name.partition)?;
                 Some((name.clone(), leader, *lookup))
             });
-            let requests = group(with_leader, self.shared.isolation, LOOKUP_TIMEOUT_MS);
+            let requests = group(with_leader, self.shared.isolation, LOOKUP_TIMEOUT_MS, &self.shared.wall_clock);
             let asked = requests.into_iter().map(|request| {
                 let cluster = cluster.clone();
                 Box::pin(async move {
@@ -447,7 +465,7 @@ impl Shared {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_news(&self, state: &mut State) {
+    pub(crate) fn tell_news(&self, state: &mut State) {
         if std::mem::take(&mut state.is_news) {
             self.changed.notify_waiters();
         }

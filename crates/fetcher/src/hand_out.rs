@@ -51,6 +51,7 @@ impl State {
 
     /// Takes about `max_bytes` from the queue; what went wrong in its turn.
     pub(crate) fn take(&mut self, max_bytes: usize) -> Taken {
+        self.act_on_truncations();
         let mut entries = Vec::new();
         let mut bytes = 0;
         while bytes < max_bytes {
@@ -97,6 +98,10 @@ impl State {
                 // Where the policy refuses, the partition is one to be told of.
                 None
             }
+            Failure::Recreated(recreation) => {
+                self.act_on_recreation(place, recreation);
+                None
+            }
         }
     }
 
@@ -104,12 +109,12 @@ impl State {
     pub(crate) fn hand_out(&mut self, mut opened: Opened, now: Instant) -> Batches {
         for entry in opened.rest.into_iter().rev() {
             let Entry::Answered(answered) = &entry else { continue };
-            if self.is_current(answered.place, answered.generation) {
+            if !self.is_stale(answered.place, answered.generation) {
                 self.buffered.put_back(entry);
             }
         }
         // Partitions may have been sought while their batches were opened. Rare, so the cells may stay as they are.
-        let stale: Vec<bool> = opened.stretches.iter().map(|of| !self.is_current(of.place, of.generation)).collect();
+        let stale: Vec<bool> = opened.stretches.iter().map(|of| self.is_stale(of.place, of.generation)).collect();
         if stale.contains(&true) {
             (opened.batches, opened.stretches) = without(opened.batches, opened.stretches, &stale);
         }
@@ -120,6 +125,11 @@ impl State {
         let progress = Arc::new(Progress::new(opened.batches.iter().map(|batch| batch.from)));
         self.handed_out.begin(Arc::clone(&progress), opened.stretches);
         Batches::new(opened.batches, &progress)
+    }
+
+    /// Whether what was opened is not wanted any more: the partition was sought, or its log was found truncated.
+    fn is_stale(&self, place: usize, generation: u64) -> bool {
+        self.is_truncated(place) || !self.is_current(place, generation)
     }
 
     /// What is before the batch is handed out; then the application is told.

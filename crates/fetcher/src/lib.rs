@@ -8,8 +8,9 @@
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
 //! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
-//! asks for), [`session`] (what the broker knows of that), [`budget`] (how much),
-//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
+//! asks for), [`session`] (what the broker knows of that), [`fetch_size`] and [`budget`] (how much),
+//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
+//! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
 //! the application gets.
@@ -25,6 +26,7 @@ mod changed;
 mod config;
 mod driver;
 mod error;
+mod fetch_size;
 mod fetcher;
 mod hand_out;
 mod handed_out;
@@ -34,11 +36,14 @@ mod opener;
 mod plan;
 mod position;
 mod record;
+mod replica;
 mod session;
 mod silence;
 mod state;
 #[cfg(test)]
 mod tests;
+mod truncation;
+mod validation;
 
 pub use batch::{Batch, BatchProgress, Batches};
 pub use config::{FetcherConfig, IsolationLevel};
@@ -46,7 +51,8 @@ pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
-pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
-pub use ottla_cluster::InvalidSetting;
+pub use offset_reset::{AutoOffsetReset, Lookup, OnTruncation, StartAt};
+pub use ottla_cluster::{InvalidSetting, WallClock};
 pub use position::Course;
 pub use record::{Header, Headers, OwnedRecord, Record, Records, TimestampType};
+pub use truncation::DivergingOffset;

@@ -21,6 +21,7 @@ use ottla_wire::{LeaderEpoch, NodeId, Within};
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
 use crate::changed::Broker;
+use crate::fetch_size::Arrival;
 use crate::position::Partition;
 use crate::session::{Reading, Session, TopicOf};
 use crate::state::State;
@@ -44,6 +45,7 @@ pub(crate) struct Fetch {
     pub(crate) aside: Session,
     pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
+    pub(crate) sent_at: Instant,
     /// An answer that has not begun to come by then is late.
     pub(crate) late_at: Instant,
 }
@@ -84,9 +86,10 @@ impl State {
         if broker.session.is_empty() || broker.sent_at[Lane::Main as usize].is_some() {
             return NextFetch::Wait(broker.next_back());
         }
-        let on = self.occasion(usage, &broker.session);
+        let on = self.occasion(usage, broker, &broker.session);
         let Some(granted) = self.budget.grant(on) else { return NextFetch::WaitForMemory };
         let id = self.new_generation();
+        let max_wait = self.config.fetch_max_wait;
         let Self { brokers, partitions, .. } = self;
         let Some(broker) = brokers.get_mut(&node) else { return NextFetch::End };
         let request = broker.session.request(|place| turn(partitions, place));
@@ -97,8 +100,9 @@ impl State {
             request: Within { versions: request.versions.range(), request: request.into() },
             aside: Session::default(),
             granted,
-            max_wait: self.config.fetch_max_wait,
-            late_at: now,
+            max_wait,
+            sent_at: now,
+            late_at: now + max_wait + LATE,
         };
         self.send(fetch, now)
     }
@@ -151,7 +155,7 @@ impl State {
             let Some(reading) = partition.reading(self.config.max_partition_fetch_bytes) else { continue };
             session.read(partition.topic_of(), partition.name.partition, *place, reading);
         }
-        let on = self.occasion(usage, &session);
+        let on = self.occasion(usage, broker, &session);
         let Some(granted) = self.budget.grant_aside(on) else { return NextFetch::WaitForMemory };
         let id = self.new_generation();
         for place in due {
@@ -168,7 +172,8 @@ impl State {
             aside: session,
             granted,
             max_wait,
-            late_at: now,
+            sent_at: now,
+            late_at: now + max_wait + LATE,
         };
         self.send(fetch, now)
     }
@@ -189,12 +194,13 @@ impl State {
         if due.is_empty() { Err(earliest) } else { Ok(due) }
     }
 
-    fn occasion(&self, usage: Usage, session: &Session) -> Occasion {
+    fn occasion(&self, usage: Usage, broker: &Broker, session: &Session) -> Occasion {
         let Usage { reading, .. } = usage;
         let used = usage.used.saturating_sub(reading);
         let held = used.saturating_sub(self.buffered.bytes());
         let brokers = self.fetched_brokers().count();
-        Occasion { used, reading, held, brokers, header_bytes: header_bytes(session) }
+        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes();
+        Occasion { used, reading, held, brokers, header_bytes: header_bytes(session), worthwhile_bytes }
     }
 
     fn send(&mut self, mut fetch: Fetch, now: Instant) -> NextFetch {
@@ -207,7 +213,7 @@ impl State {
         request.min_bytes = self.config.fetch_min_bytes;
         request.max_bytes = i32::try_from(fetch.granted.max_bytes).unwrap_or(i32::MAX);
         request.isolation_level = self.config.isolation_level.number();
-        fetch.late_at = now + fetch.max_wait + LATE;
+        request.rack_id = self.config.client_rack.clone().unwrap_or_default();
         NextFetch::Send(Box::new(fetch))
     }
 
@@ -232,6 +238,13 @@ impl State {
         let versions = request.versions.range();
         let request = FetchRequest { max_wait_ms: 1, ..request.into() };
         Some(Within { request, versions })
+    }
+
+    /// The answer to a Fetch has come so.
+    pub(crate) fn handle_arrival(&mut self, fetch: &Fetch, arrival: Arrival) {
+        if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            broker.fetch_size.observe(arrival, fetch.granted.max_bytes);
+        }
     }
 
     /// A Fetch is no longer in flight.

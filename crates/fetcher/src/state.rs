@@ -5,7 +5,7 @@
 //! back ([`answer`](crate::answer), [`lookup`](crate::lookup)) and wait until it says so; the application's calls change
 //! it directly, so that a seek or a pause holds from the moment when its call returns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,17 @@ pub(crate) struct State {
     pub(crate) handed_out: HandedOut,
     /// The lookups of starts that are in flight.
     pub(crate) lookups: Vec<LookupInFlight>,
+    /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
+    pub(crate) to_validate: BTreeSet<usize>,
+    pub(crate) truncated: BTreeSet<usize>,
+    /// The brokers that there are.
+    pub(crate) known_nodes: BTreeSet<NodeId>,
+    /// How long a replica is read from before the leader is asked again (`metadata.max.age.ms`).
+    pub(crate) replica_max_age: Duration,
+    /// When the first of the replicas that are read from has had its time; `None`: none is.
+    pub(crate) replicas_expire_at: Option<Instant>,
+    /// What was done about lost positions without the application.
+    pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll has changed what the tasks have to do.
@@ -58,6 +69,12 @@ impl State {
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
             lookups: Vec::new(),
+            to_validate: BTreeSet::new(),
+            truncated: BTreeSet::new(),
+            known_nodes: BTreeSet::new(),
+            replica_max_age: Duration::from_mins(5),
+            replicas_expire_at: None,
+            resets: VecDeque::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
             may_await: false,
@@ -96,6 +113,7 @@ impl State {
             *slot = Some(partition);
         }
         self.partition_mut(place);
+        self.to_validate.insert(place);
     }
 
     fn unassign(&mut self, name: &TopicPartition) {
@@ -110,24 +128,22 @@ impl State {
 
     /// Reads on from elsewhere. What is buffered is dropped, and what is in flight will be.
     pub(crate) fn seek(&mut self, name: &TopicPartition, start: StartAt) -> Result<(), Error> {
-        match start {
-            StartAt::Offset(offset) if offset < 0 => {
-                return Err(Error::InvalidOffset { partition: name.clone(), offset });
-            }
-            _ => {}
+        if let Some(offset) = start.offset().filter(|offset| *offset < 0) {
+            return Err(Error::InvalidOffset { partition: name.clone(), offset });
         }
         let place = self.place(name)?;
         self.start(place, start);
         Ok(())
     }
 
-    fn start(&mut self, place: usize, start: StartAt) {
+    pub(crate) fn start(&mut self, place: usize, start: StartAt) {
         let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
         self.may_await |= start == StartAt::Committed;
         self.buffered.discard(place);
         if let Some(partition) = self.partition_mut(place) {
             partition.start(generation, start, policy);
         }
+        self.to_validate.insert(place);
     }
 
     /// Stops fetching a partition and handing out what is buffered of it, which is kept while there is memory.
@@ -218,16 +234,30 @@ impl State {
 
     /// Takes in what is known of the cluster.
     pub(crate) fn update_metadata(&mut self, metadata: &Metadata) {
+        self.update_nodes(metadata);
         for place in 0..self.partitions.len() {
-            // Only those that it says something new of are touched.
-            let Some(Some(partition)) = self.partitions.get_mut(place) else { continue };
-            if partition.update_leader(metadata) {
-                self.partition_mut(place);
+            // Only those are touched of which it says something new.
+            if self.partition(place).is_some_and(|partition| partition.is_news(metadata)) {
+                self.update_partition(place, metadata);
             }
         }
         self.sort();
         self.drop_idle_brokers();
         self.doubt_silent_brokers();
+    }
+
+    fn update_partition(&mut self, place: usize, metadata: &Metadata) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        let recreation = partition.update_leader(metadata);
+        let generation = partition.generation;
+        if let Some(recreation) = recreation {
+            // Nothing is fetched until the application has been handed what the former topic had.
+            partition.untold = true;
+            self.buffered.push_failure(place, generation, Failure::Recreated(recreation));
+        }
+        if self.partition(place).is_some_and(Partition::needs_validation) {
+            self.to_validate.insert(place);
+        }
     }
 
     /// The brokers from which partitions are fetched.

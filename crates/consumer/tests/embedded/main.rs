@@ -5,13 +5,16 @@
 mod automatic_commits;
 mod blocking;
 mod cancel;
+mod closest_replica;
 mod closing;
 mod commits;
 mod contract;
 mod corrupt;
 mod faults;
+mod fetch_size;
 mod group;
 mod listener;
+mod lost_positions;
 mod membership;
 mod memory;
 mod partition_streams;
