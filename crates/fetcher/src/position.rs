@@ -365,6 +365,10 @@ impl Partition {
         if !matches!(self.validation, Validation::Truncated(_)) {
             self.validate();
         }
+        // The leader is asked at once, whatever else has been asked of it: in a session it need not answer that.
+        if self.needs_validation() {
+            self.in_flight = None;
+        }
     }
 }
 

@@ -154,6 +154,23 @@ fn what_backs_off_leaves_the_session_and_joins_again_when_it_is_due() {
 }
 
 #[test]
+fn a_leader_in_another_epoch_is_asked_for_what_it_has_before_the_session_hears_of_it() {
+    let now = Instant::now();
+    let mut state = in_session(2, now);
+    let fetch = send(&mut state, Lane::Main, now);
+    answer_in_session(&mut state, &fetch, vec![records(0, 0)], now);
+    let fetch = send(&mut state, Lane::Main, now);
+    let place = state.places[&name(0)];
+    let leader = Leader { node: ONE, epoch: Some(LeaderEpoch(4)) };
+    state.partition_mut(place).unwrap().set_leader(Some(leader));
+    state.to_validate.insert(place);
+    // The session may not answer for that partition for long, or its request have failed.
+    assert_eq!(state.next_validations(now).len(), 1);
+    answer_in_session(&mut state, &fetch, vec![], now);
+    assert_eq!(said(&send(&mut state, Lane::Main, now)), (SESSION, 3, vec![], vec![0]));
+}
+
+#[test]
 fn what_has_gone_to_another_broker_while_it_backed_off_is_not_asked_of_the_first_when_it_would_be_due() {
     let now = Instant::now();
     let mut state = in_session(2, now);
