@@ -274,6 +274,7 @@ impl State {
         }
         // A batch may lie before the offset asked for, and never takes it back.
         let next_offset = part.next_offset.filter(|next_offset| *next_offset > position);
+        let (whole_bytes, high_watermark) = (part.records.len(), part.high_watermark);
         if let Some(offset) = next_offset {
             let epochs = part.epochs_from(position);
             partition.fetched(offset, epochs);
@@ -291,6 +292,9 @@ impl State {
                 Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault },
                 now,
             );
+        } else if next_offset.is_none() && is_end_of_log(whole_bytes, part.received_bytes, high_watermark, position) {
+            // Nothing new, which such a broker may say at once each time.
+            self.retry_later(place, generation, now);
         } else if next_offset.is_none() && part.received_bytes > 0 {
             self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
         } else if next_offset.is_none()
@@ -425,6 +429,12 @@ fn is_of_session(error_code: ErrorCode) -> bool {
         error_code,
         ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch | ErrorCode::FetchSessionTopicIdError
     )
+}
+
+/// Whether an answer holds whole batches before the position and nothing else, and nothing is to be had behind it: some brokers
+/// answer from further in front than they were asked.
+fn is_end_of_log(whole_bytes: usize, received_bytes: usize, high_watermark: i64, position: i64) -> bool {
+    whole_bytes > 0 && whole_bytes == received_bytes && high_watermark <= position
 }
 
 /// Where the brokers are that an answer names.

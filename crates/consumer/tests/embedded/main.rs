@@ -17,6 +17,7 @@ mod listener;
 mod lost_positions;
 mod membership;
 mod memory;
+mod odd_logs;
 mod partition_streams;
 mod random;
 mod reading;
