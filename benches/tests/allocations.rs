@@ -32,7 +32,7 @@ fn allocations_of_a_batch(batch_records: usize, compression: Compression, partit
     let server =
         ReplayServer::start(Transport::Memory(MemoryNetwork::new()), 1, vec![topic]).expect("a server in memory");
     let mut reader = Reader::new(server.bootstrap_servers(), Some(server.connector()), "t", 1, &[]);
-    let records = batch_records as u64 * 300;
+    let records = batch_records as u64 * 100;
     reader.read(records); // whatever is made once is there then
     let (read, allocated) = measure(|| reader.read(records));
     assert_eq!(read.records, read.batches * batch_records as u64);
