@@ -46,8 +46,8 @@ pub use ottla_coordinator::{
     Assigned, AssignedMember, Error as GroupError, GroupMetadata, LostReason, OffsetAndMetadata, RebalanceReason,
 };
 pub use ottla_fetcher::{
-    AutoOffsetReset, Batch, Batches, CorruptRecord, Error as FetchError, Header, Headers, IsolationLevel, Lookup,
-    OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
+    AutoOffsetReset, Batch, Batches, CorruptRecord, Error as FetchError, FetchMemory, FetchMetrics, FetchTotals,
+    Header, Headers, IsolationLevel, Lookup, OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
 };
 pub use ottla_wire::TopicPartition;
 pub use partition_stream::{PartitionStream, PartitionStreams};

@@ -11,6 +11,7 @@
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
+use crate::buffer_pool::WaitingAnswer;
 use crate::buffered::{Answered, Entry, Failure};
 use crate::plan::{Fetch, Lane};
 use crate::position::Phase;
@@ -33,6 +35,15 @@ pub(crate) struct Answer {
     error_code: ErrorCode,
     parts: Vec<Part>,
     endpoints: Vec<NodeEndpoint>,
+    /// Where it takes memory of the pool.
+    waiting: Option<Arc<WaitingAnswer>>,
+}
+
+impl Answer {
+    /// It takes memory of the pool.
+    pub(crate) fn waiting(self, waiting: Option<Arc<WaitingAnswer>>) -> Self {
+        Self { waiting, ..self }
+    }
 }
 
 /// One partition's part of it.
@@ -80,6 +91,7 @@ pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, version: i16, body:
         error_code: view.error_code,
         parts,
         endpoints: view.node_endpoints,
+        waiting: None,
     })
 }
 
@@ -201,6 +213,7 @@ impl State {
     pub(crate) fn handle_answer(&mut self, fetch: &Fetch, answer: Answer, now: Instant) -> Hints {
         self.finish(fetch);
         self.handle_heard(fetch.node);
+        self.totals.fetches += 1;
         let mut brought = vec![false; self.partitions.len()];
         let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_others: false };
         // Answers are taken in order of partitions; what the answer left out is asked for again, after a
@@ -208,10 +221,14 @@ impl State {
         let mut answered = vec![false; fetch.asked.len()];
         for part in answer.parts {
             let Some(asked) = fetch.asked.get(part.asked) else { continue };
+            let received = part.received_bytes;
+            self.totals.fetched_bytes += received as u64;
             let seen = answered.get_mut(part.asked).is_none_or(|seen| std::mem::replace(seen, true));
-            if !seen {
+            if seen {
+                self.totals.unwanted_bytes += received as u64;
+            } else {
                 let place = asked.place;
-                let has_records = self.handle_part(fetch, part, &mut hints, now);
+                let has_records = self.handle_part(fetch, part, answer.waiting.as_ref(), &mut hints, now);
                 if let Some(brought) = brought.get_mut(place) {
                     *brought = has_records;
                 }
@@ -239,10 +256,27 @@ impl State {
     }
 
     /// Returns whether it brought records.
-    fn handle_part(&mut self, fetch: &Fetch, part: Part, hints: &mut Hints, now: Instant) -> bool {
+    fn handle_part(
+        &mut self,
+        fetch: &Fetch,
+        part: Part,
+        waiting: Option<&Arc<WaitingAnswer>>,
+        hints: &mut Hints,
+        now: Instant,
+    ) -> bool {
         let Some(place) = fetch.asked.get(part.asked).map(|asked| asked.place) else { return false };
-        let Some(generation) = self.release(place, fetch.id) else { return false };
+        let Some(generation) = self.release(place, fetch.id) else {
+            self.totals.unwanted_bytes += part.received_bytes as u64;
+            return false;
+        };
+        let not_whole = part.received_bytes.saturating_sub(part.records.len());
+        if part.corrupt.is_some() {
+            self.totals.given_up_bytes += not_whole as u64;
+        } else {
+            self.totals.cut_bytes += not_whole as u64;
+        }
         if part.error_code != ErrorCode::None {
+            self.totals.unwanted_bytes += part.records.len() as u64;
             self.handle_error_code(fetch, place, generation, &part, hints, now);
             return false;
         }
@@ -250,14 +284,21 @@ impl State {
         partition.high_watermark = Some(part.high_watermark);
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
-        let Some(position) = partition.fetch_offset() else { return false };
+        let Some(position) = partition.fetch_offset() else {
+            self.totals.unwanted_bytes += part.records.len() as u64;
+            return false;
+        };
         let moved = part.next_offset > position;
         if moved {
             partition.phase = Phase::Fetching { offset: part.next_offset, leader_epoch: part.leader_epoch };
             partition.succeeded();
+            let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;
-            let answered = Answered { place, generation, position, records, high_watermark, aborted };
+            let answered =
+                Answered { place, generation, position, records, high_watermark, aborted, _waiting: waiting };
             self.buffered.push(Entry::Answered(answered));
+        } else {
+            self.totals.passed_over_bytes += part.records.len() as u64;
         }
         let partition = match self.partition(place) {
             Some(partition) => partition.name.clone(),
@@ -346,6 +387,7 @@ impl State {
     /// A Fetch has no answer, or none that can be read.
     pub(crate) fn handle_failure(&mut self, fetch: &Fetch, error: Error, now: Instant) {
         self.finish(fetch);
+        self.totals.failed_fetches += 1;
         for asked in &fetch.asked {
             self.release(asked.place, fetch.id);
         }

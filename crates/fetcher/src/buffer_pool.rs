@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -41,6 +41,10 @@ struct Memory {
     used: usize,
     /// Of these, the bytes of buffers that answers are being read into.
     reading: usize,
+    /// Of these, the bytes of answers of which some records wait to be handed out.
+    waiting_to_be_handed_out: usize,
+    /// Of these, the bytes of buffers that batches were decompressed into.
+    decompressed: usize,
     /// Kept for answers, the one used last at the end.
     idle: Vec<Vec<u8>>,
     /// Kept for batches that are decompressed, the one used last at the end.
@@ -57,8 +61,34 @@ pub(crate) struct Usage {
     pub(crate) used: usize,
     /// Of these, what answers are being read into.
     pub(crate) reading: usize,
+    /// Of these, answers of which some records wait to be handed out.
+    pub(crate) buffered: usize,
+    /// Of these, batches that were decompressed.
+    pub(crate) decompressed: usize,
+    /// What is kept for reuse, beside what is handed out.
+    pub(crate) idle: usize,
     /// Whether an answer waits for memory.
     pub(crate) is_waited_for: bool,
+}
+
+impl Usage {
+    /// What only records that were handed out keep.
+    pub(crate) fn held(&self) -> usize {
+        self.used.saturating_sub(self.reading).saturating_sub(self.buffered)
+    }
+}
+
+/// Shows, as long as it lives, that some of an answer's records wait to be handed out. Whoever waits shares it.
+#[derive(Debug)]
+pub(crate) struct WaitingAnswer {
+    memory_bytes: usize,
+    shared: Arc<Shared>,
+}
+
+impl Drop for WaitingAnswer {
+    fn drop(&mut self) {
+        self.shared.memory().waiting_to_be_handed_out -= self.memory_bytes;
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +103,8 @@ impl BufferPool {
             bound,
             used: 0,
             reading: 0,
+            waiting_to_be_handed_out: 0,
+            decompressed: 0,
             idle: Vec::new(),
             idle_for_batches: Vec::new(),
             idle_bytes: 0,
@@ -81,15 +113,31 @@ impl BufferPool {
         Self { shared: Arc::new(Shared { memory: Mutex::new(memory), released: Notify::new() }) }
     }
 
-    /// Bytes handed out and not given back.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.shared.memory().used
+    }
+
+    pub(crate) fn bound(&self) -> usize {
+        self.shared.memory().bound
+    }
+
+    fn waiting_answer(&self, memory_bytes: usize) -> WaitingAnswer {
+        self.shared.memory().waiting_to_be_handed_out += memory_bytes;
+        WaitingAnswer { memory_bytes, shared: Arc::clone(&self.shared) }
     }
 
     /// What the memory is used for.
     pub(crate) fn usage(&self) -> Usage {
         let memory = self.shared.memory();
-        Usage { used: memory.used, reading: memory.reading, is_waited_for: !memory.waiting.is_empty() }
+        Usage {
+            used: memory.used,
+            reading: memory.reading,
+            buffered: memory.waiting_to_be_handed_out,
+            decompressed: memory.decompressed,
+            idle: memory.idle_bytes,
+            is_waited_for: !memory.waiting.is_empty(),
+        }
     }
 
     /// Completes when memory is given back after this call.
@@ -110,6 +158,7 @@ impl BufferPool {
         let vector = memory.idle_for_batches.pop().unwrap_or_default();
         memory.idle_bytes -= vector.len();
         memory.used += vector.len();
+        memory.decompressed += vector.len();
         vector
     }
 
@@ -120,6 +169,7 @@ impl BufferPool {
         if grown > 0 {
             let mut pool = self.shared.memory();
             pool.used += grown;
+            pool.decompressed += grown;
             pool.make_room(0);
         }
         let (start, shared) = (0, Arc::clone(&self.shared));
@@ -141,21 +191,22 @@ impl BufferPool {
         memory.waiting.push_back(Waiting { length, ready });
         Err(receiver)
     }
+
+    async fn acquire_buffer(&self, length: usize) -> PooledBuffer {
+        match self.request(length) {
+            Ok(buffer) => buffer,
+            // The pool keeps the sender until it has served it, and lives as long as this call.
+            Err(receiver) => match receiver.await {
+                Ok(buffer) => buffer,
+                Err(_) => self.take(length),
+            },
+        }
+    }
 }
 
 impl ResponseBuffers for BufferPool {
     fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
-        Box::pin(async move {
-            let buffer = match self.request(length) {
-                Ok(buffer) => buffer,
-                // The pool keeps the sender until it has served it, and lives as long as this call.
-                Err(receiver) => match receiver.await {
-                    Ok(buffer) => buffer,
-                    Err(_) => self.take(length),
-                },
-            };
-            Box::new(buffer) as Box<dyn ResponseBuffer>
-        })
+        Box::pin(async move { Box::new(self.acquire_buffer(length).await) as Box<dyn ResponseBuffer> })
     }
 }
 
@@ -164,16 +215,25 @@ impl ResponseBuffers for BufferPool {
 pub(crate) struct LaneBuffers {
     pool: BufferPool,
     is_answer_coming: AtomicBool,
+    /// What the answer's buffer takes: of one answer at a time.
+    memory_bytes: AtomicUsize,
 }
 
 impl LaneBuffers {
     pub(crate) fn new(pool: BufferPool) -> Self {
-        Self { pool, is_answer_coming: AtomicBool::new(false) }
+        Self { pool, is_answer_coming: AtomicBool::new(false), memory_bytes: AtomicUsize::new(0) }
     }
 
     /// A request is about to be sent.
     pub(crate) fn expect_answer(&self) {
         self.is_answer_coming.store(false, Ordering::Relaxed);
+        self.memory_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// For the answer that has come: its records wait to be handed out. `None`: it takes no memory of the pool.
+    pub(crate) fn waiting_answer(&self) -> Option<Arc<WaitingAnswer>> {
+        let memory_bytes = self.memory_bytes.load(Ordering::Relaxed);
+        (memory_bytes > 0).then(|| Arc::new(self.pool.waiting_answer(memory_bytes)))
     }
 
     /// Whether memory has been asked for since, for an answer that is large.
@@ -185,7 +245,11 @@ impl LaneBuffers {
 impl ResponseBuffers for LaneBuffers {
     fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
         self.is_answer_coming.store(true, Ordering::Relaxed);
-        self.pool.acquire(length)
+        Box::pin(async move {
+            let buffer = self.pool.acquire_buffer(length).await;
+            self.memory_bytes.store(buffer.memory.len(), Ordering::Relaxed);
+            Box::new(buffer) as Box<dyn ResponseBuffer>
+        })
     }
 }
 
@@ -258,8 +322,10 @@ impl Memory {
 
     fn give_back(&mut self, vector: Vec<u8>, purpose: Purpose) {
         self.used = self.used.saturating_sub(vector.len());
-        if purpose == Purpose::Reading {
-            self.reading = self.reading.saturating_sub(vector.len());
+        match purpose {
+            Purpose::Reading => self.reading = self.reading.saturating_sub(vector.len()),
+            Purpose::Answer => {}
+            Purpose::Batch => self.decompressed = self.decompressed.saturating_sub(vector.len()),
         }
         if !vector.is_empty() && self.used + self.idle_bytes + vector.len() <= self.bound {
             self.idle_bytes += vector.len();

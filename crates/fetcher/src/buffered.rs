@@ -4,11 +4,13 @@
 //! a paused partition stands aside, in its own order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::Error;
 use crate::aborted::AbortedTransactions;
+use crate::buffer_pool::WaitingAnswer;
 
 /// See the [module](self). Bounded by the memory of the answers: each entry but a failure holds some, and a partition
 /// or broker has at most one failure.
@@ -16,6 +18,16 @@ use crate::aborted::AbortedTransactions;
 pub(crate) struct Buffered {
     queue: VecDeque<Entry>,
     paused: BTreeMap<usize, VecDeque<Entry>>,
+    dropped: Dropped,
+}
+
+/// Bytes of records that were dropped instead of being handed out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    /// After a seek or a revocation.
+    pub(crate) unwanted: u64,
+    /// To be fetched again.
+    pub(crate) given_up: u64,
 }
 
 /// One partition's part of an answer.
@@ -28,6 +40,8 @@ pub(crate) struct Answered {
     pub(crate) records: Bytes,
     pub(crate) high_watermark: i64,
     pub(crate) aborted: AbortedTransactions,
+    /// Of the answer that it came in, where that takes memory of the pool.
+    pub(crate) _waiting: Option<Arc<WaitingAnswer>>,
 }
 
 /// What went wrong, to be acted on when the application has got so far.
@@ -63,6 +77,13 @@ impl Entry {
             Self::BrokerFailed { .. } => None,
         }
     }
+
+    fn record_bytes(&self) -> usize {
+        match self {
+            Self::Answered(answered) => answered.records.len(),
+            Self::Failed { .. } | Self::BrokerFailed { .. } => 0,
+        }
+    }
 }
 
 impl Buffered {
@@ -71,14 +92,19 @@ impl Buffered {
         self.queue.is_empty()
     }
 
-    /// Bytes of the records that wait, those of paused partitions included.
-    pub(crate) fn bytes(&self) -> usize {
-        let entries = self.queue.iter().chain(self.paused.values().flatten());
-        let bytes = entries.map(|entry| match entry {
-            Entry::Answered(answered) => answered.records.len(),
-            Entry::Failed { .. } | Entry::BrokerFailed { .. } => 0,
-        });
-        bytes.sum()
+    /// What has been dropped since the beginning.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// What was taken from the queue, and is dropped instead of being handed out or put back.
+    pub(crate) fn drop_unwanted(&mut self, bytes: usize) {
+        self.dropped.unwanted += bytes as u64;
+    }
+
+    /// The same of what is fetched again.
+    pub(crate) fn drop_given_up(&mut self, bytes: usize) {
+        self.dropped.given_up += bytes as u64;
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -104,12 +130,29 @@ impl Buffered {
         self.queue.pop_front()
     }
 
-    /// Drops what belongs to a partition.
+    /// Drops what belongs to a partition: it is not wanted any more.
     pub(crate) fn discard(&mut self, place: usize) {
-        self.queue.retain(|entry| entry.place() != Some(place));
-        if let Some(aside) = self.paused.get_mut(&place) {
-            aside.clear();
-        }
+        let bytes = self.remove(place);
+        self.drop_unwanted(bytes);
+    }
+
+    /// The same of what is fetched again.
+    pub(crate) fn give_up(&mut self, place: usize) {
+        let bytes = self.remove(place);
+        self.drop_given_up(bytes);
+    }
+
+    fn remove(&mut self, place: usize) -> usize {
+        let mut bytes = 0;
+        self.queue.retain(|entry| {
+            let stays = entry.place() != Some(place);
+            if !stays {
+                bytes += entry.record_bytes();
+            }
+            stays
+        });
+        let aside = self.paused.get_mut(&place).map(|aside| aside.drain(..));
+        bytes + aside.into_iter().flatten().map(|entry| entry.record_bytes()).sum::<usize>()
     }
 
     /// Puts aside what belongs to a partition, and what will come.
@@ -140,7 +183,8 @@ impl Buffered {
             });
             if let Some((generation, position)) = first {
                 given_up.push((*place, generation, position));
-                aside.clear();
+                let bytes = aside.drain(..).map(|entry| entry.record_bytes()).sum::<usize>();
+                self.dropped.given_up += bytes as u64;
             }
         }
         given_up
@@ -148,8 +192,8 @@ impl Buffered {
 
     /// A partition is no longer assigned.
     pub(crate) fn forget(&mut self, place: usize) {
-        self.paused.remove(&place);
         self.discard(place);
+        self.paused.remove(&place);
     }
 }
 
@@ -165,6 +209,7 @@ mod tests {
             records: Bytes::new(),
             high_watermark: 0,
             aborted: AbortedTransactions::default(),
+            _waiting: None,
         })
     }
 

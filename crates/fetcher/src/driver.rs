@@ -152,7 +152,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let buffers = Arc::clone(&link.buffers);
         tokio::select! {
             biased; // an answer is an answer, however late
-            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer),
+            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, &buffers),
             () = overtaken(&shared, &sent, &buffers) => {
                 sent.overtaken();
                 if let Some(connection) = link.connection.take() {
@@ -219,8 +219,9 @@ struct Sent<'s> {
 }
 
 impl Sent<'_> {
-    fn finish(mut self, answer: Result<RawResponse, Error>) {
+    fn finish(mut self, answer: Result<RawResponse, Error>, buffers: &LaneBuffers) {
         let Some(fetch) = self.fetch.take() else { return };
+        let waiting = buffers.waiting_answer();
         let read = answer.and_then(|response| {
             let version = response.version;
             answer::read(&fetch, self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
@@ -231,7 +232,7 @@ impl Sent<'_> {
         });
         match read {
             Ok(answer) => {
-                let hints = self.shared.state().handle_answer(&fetch, answer, now());
+                let hints = self.shared.state().handle_answer(&fetch, answer.waiting(waiting), now());
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();
                 if hints.is_for_others {

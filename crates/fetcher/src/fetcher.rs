@@ -20,7 +20,10 @@ use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
 use crate::opener::Opener;
 use crate::position::Course;
 use crate::state::State;
-use crate::{Batch, Batches, Error, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp, StartAt};
+use crate::{
+    Batch, Batches, Error, FetchMemory, FetchMetrics, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp,
+    StartAt,
+};
 
 /// Fetches the assigned partitions in the background, and hands out what has come.
 ///
@@ -351,9 +354,20 @@ impl FetcherHandle {
         state.partition(place)?.high_watermark
     }
 
-    /// Bytes of memory that hold data: in flight, buffered, decompressed, and handed out and still held.
-    pub fn buffered_bytes(&self) -> usize {
-        self.shared.pool.used()
+    /// What memory holds, and what has become of all that was fetched. Cheap enough to be asked for often.
+    pub fn metrics(&self) -> FetchMetrics {
+        let totals = self.shared.state().totals();
+        let (usage, bound_bytes) = (self.shared.pool.usage(), self.shared.pool.bound());
+        let memory = FetchMemory {
+            bound_bytes,
+            used_bytes: usage.used,
+            receiving_bytes: usage.reading,
+            buffered_bytes: usage.buffered,
+            held_bytes: usage.held(),
+            decompressed_bytes: usage.decompressed,
+            idle_bytes: usage.idle,
+        };
+        FetchMetrics { memory, totals }
     }
 
     /// Looks up offsets, of any partitions, assigned or not; `None` for those that have no such offset. What goes away

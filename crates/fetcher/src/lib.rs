@@ -10,7 +10,7 @@
 //! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
-//! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
+//! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
 //! the application gets.
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod fetcher;
 mod hand_out;
 mod handed_out;
 mod lookup;
+mod metrics;
 mod offset_reset;
 mod opener;
 mod plan;
@@ -43,6 +44,7 @@ pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
+pub use metrics::{FetchMemory, FetchMetrics, FetchTotals};
 pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
 pub use ottla_cluster::InvalidSetting;
 pub use position::Course;

@@ -34,6 +34,10 @@ pub(crate) struct Opened {
     pub(crate) faults: Vec<Fault>,
     /// Bytes that batches were decompressed to.
     pub(crate) decompressed_bytes: usize,
+    /// Bytes, as received, of batches that there is nothing to hand out of.
+    pub(crate) passed_over_bytes: usize,
+    /// Bytes, as received, of batches that cannot be read and of what is behind them.
+    pub(crate) given_up_bytes: usize,
     bytes: usize,
 }
 
@@ -47,6 +51,8 @@ pub(crate) struct OpenedBatch {
     /// The first offset that is wanted.
     pub(crate) from: i64,
     pub(crate) leader_epoch: Option<LeaderEpoch>,
+    /// What it takes as it was received.
+    pub(crate) received_bytes: usize,
     pub(crate) open: OpenBatch,
 }
 
@@ -76,6 +82,7 @@ impl Opener {
         for (partition, answered) in entries {
             // What is behind a batch that cannot be read is fetched again, together with that.
             if opened.faults.iter().any(|fault| fault.place == answered.place) {
+                opened.given_up_bytes += answered.records.len();
                 continue;
             }
             if opened.bytes < self.max_bytes {
@@ -89,16 +96,19 @@ impl Opener {
 
     fn open_entry(&mut self, partition: &TopicPartition, mut answered: Answered, opened: &mut Opened) {
         let mut batches = RecordBatches::new(std::mem::take(&mut answered.records));
+        let whole = batches.rest().len();
         while opened.bytes < self.max_bytes {
             let batch = match batches.next() {
                 None => return,
                 Some(Ok(batch)) => batch,
                 Some(Err(corrupt)) => {
+                    opened.given_up_bytes += whole.saturating_sub(corrupt.position);
                     opened.faults.push(answered.fault(corrupt.next_offset, corrupt.fault));
                     return;
                 }
             };
             if batch.next_offset() <= answered.position {
+                opened.passed_over_bytes += batch.size_bytes();
                 continue;
             }
             let skipped = answered.aborted.skips(&batch) || batch.is_control() || batch.record_count() == Some(0);
@@ -114,6 +124,7 @@ impl Opener {
                         }
                     }
                     Err(fault) => {
+                        opened.given_up_bytes += whole.saturating_sub(batch.position());
                         opened.faults.push(answered.fault(Some(batch.next_offset()), fault));
                         return;
                     }
@@ -122,6 +133,9 @@ impl Opener {
             let (start, end) = (answered.position, batch.next_offset());
             let leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
             answered.position = end;
+            if cell.is_none() {
+                opened.passed_over_bytes += batch.size_bytes();
+            }
             let cell = cell.map(|open| {
                 opened.count(&batch, &open);
                 opened.batches.push(OpenedBatch {
@@ -131,6 +145,7 @@ impl Opener {
                     high_watermark: answered.high_watermark,
                     from: start,
                     leader_epoch,
+                    received_bytes: batch.size_bytes(),
                     open,
                 });
                 opened.batches.len() - 1

@@ -85,7 +85,7 @@ impl State {
         };
         let Usage { reading, .. } = usage;
         let used = usage.used.saturating_sub(reading);
-        let held = used.saturating_sub(self.buffered.bytes());
+        let held = usage.held();
         let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due) };
         let granted = match lane {
             Lane::Main => self.budget.grant(on),

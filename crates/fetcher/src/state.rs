@@ -17,7 +17,7 @@ use crate::buffered::{Buffered, Failure};
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase};
 use crate::silence::LookupInFlight;
-use crate::{Error, FetcherConfig, StartAt};
+use crate::{Error, FetchTotals, FetcherConfig, StartAt};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) brokers: BTreeMap<NodeId, Broker>,
     pub(crate) buffered: Buffered,
     pub(crate) handed_out: HandedOut,
+    /// What has become of all that was fetched, but for what is dropped from the queue: that is [`Buffered`]'s.
+    pub(crate) totals: FetchTotals,
     /// The lookups of starts that are in flight.
     pub(crate) lookups: Vec<LookupInFlight>,
     /// Topics about which the cluster is to be asked.
@@ -72,6 +74,7 @@ impl State {
             brokers: BTreeMap::new(),
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
+            totals: FetchTotals::default(),
             lookups: Vec::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
@@ -174,6 +177,14 @@ impl State {
         }
         self.is_news |= !given_up.is_empty();
         !given_up.is_empty()
+    }
+
+    /// What has been fetched, and what became of it.
+    pub(crate) fn totals(&self) -> FetchTotals {
+        let (mut totals, dropped) = (self.totals, self.buffered.dropped());
+        totals.unwanted_bytes += dropped.unwanted;
+        totals.given_up_bytes += dropped.given_up;
+        totals
     }
 
     /// The offset of the next record that the application will be handed, as far as it is known.
