@@ -21,6 +21,7 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
+use crate::ask::Brought;
 use crate::buffer_pool::WaitingAnswer;
 use crate::buffered::{Answered, Entry, Failure};
 use crate::plan::{Fetch, Lane};
@@ -61,6 +62,7 @@ struct Part {
     records: Bytes,
     /// How many bytes came, cut ones included.
     received_bytes: usize,
+    brought: Brought,
     next_offset: i64,
     leader_epoch: Option<LeaderEpoch>,
     corrupt: Option<CorruptBatch>,
@@ -119,6 +121,7 @@ impl Part {
             log_start_offset: data.log_start_offset,
             aborted: AbortedTransactions::default(),
             received_bytes: received.len(),
+            brought: Brought::default(),
             records: Bytes::new(),
             next_offset: offset,
             leader_epoch: None,
@@ -141,6 +144,8 @@ impl Part {
             match batch {
                 Ok(batch) => {
                     end = batches.position();
+                    self.brought.batches += 1;
+                    self.brought.largest = self.brought.largest.max(batch.size_bytes());
                     // A batch may lie before the offset asked for, and never takes it back.
                     if batch.next_offset() > self.next_offset {
                         self.next_offset = batch.next_offset();
@@ -154,6 +159,9 @@ impl Part {
             }
         }
         self.records = received.slice(..end);
+        self.brought.whole = end;
+        self.brought.cut = received.len() - end;
+        self.brought.next = batches.incomplete_bytes();
     }
 }
 
@@ -289,6 +297,9 @@ impl State {
             return false;
         };
         let moved = part.next_offset > position;
+        if part.corrupt.is_none() && part.received_bytes > 0 {
+            partition.sizes.learn(part.brought);
+        }
         if moved {
             partition.phase = Phase::Fetching { offset: part.next_offset, leader_epoch: part.leader_epoch };
             partition.succeeded();

@@ -7,7 +7,7 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] (how much),
+//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] and [`ask`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
@@ -16,6 +16,7 @@
 
 mod aborted;
 mod answer;
+mod ask;
 mod batch;
 mod budget;
 mod buffer_pool;

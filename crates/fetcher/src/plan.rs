@@ -13,6 +13,7 @@ use ottla_cluster::LATE;
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
 use ottla_wire::{LeaderEpoch, NodeId};
 
+use crate::ask::whole_batches;
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
 use crate::position::Phase;
@@ -85,7 +86,9 @@ impl State {
         };
         let Usage { reading, .. } = usage;
         let used = usage.used.saturating_sub(reading);
-        let held = usage.held();
+        // Of an answer that is half handed out, that half: who holds one record of it will hold the whole.
+        let waiting = usize::try_from(self.totals().waiting_bytes()).unwrap_or(usize::MAX);
+        let held = used.saturating_sub(waiting);
         let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due) };
         let granted = match lane {
             Lane::Main => self.budget.grant(on),
@@ -140,7 +143,11 @@ impl State {
         max_wait: Duration,
     ) -> Fetch {
         let id = self.new_generation();
-        let partition_max_bytes = self.config.max_partition_fetch_bytes;
+        let limits = self.config.partition_limits();
+        let max_bytes = whole_batches(
+            granted.max_bytes,
+            due.iter().filter_map(|place| self.partition(*place)).map(|of| (of.sizes, of.sizes.ask(limits))),
+        );
         let mut topics: Vec<FetchTopic> = Vec::new();
         let mut asked = Vec::with_capacity(due.len());
         for place in due {
@@ -152,7 +159,7 @@ impl State {
                 partition: partition.name.partition,
                 current_leader_epoch: epoch.unwrap_or(LeaderEpoch::NONE),
                 fetch_offset: offset,
-                partition_max_bytes,
+                partition_max_bytes: i32::try_from(partition.sizes.ask(limits)).unwrap_or(i32::MAX),
                 ..FetchPartition::default()
             };
             asked.push(Asked { place, offset });
@@ -173,7 +180,7 @@ impl State {
             // Redpanda has been seen never to answer a Fetch that does not wait.
             max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX).max(1),
             min_bytes: self.config.fetch_min_bytes,
-            max_bytes: i32::try_from(granted.max_bytes).unwrap_or(i32::MAX),
+            max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),
             topics,
             ..FetchRequest::default()

@@ -23,3 +23,4 @@ mod static_members;
 mod streams;
 mod subscriptions;
 mod waiting;
+mod waste;
