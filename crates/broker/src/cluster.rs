@@ -13,6 +13,7 @@ use crate::builder::EmbeddedClusterBuilder;
 use crate::driver::Command;
 use crate::error::Error;
 use crate::fault::Faults;
+use crate::log::Replay;
 use crate::records;
 use crate::settings::Loss;
 use crate::state::{ClusterState, NewTopic, Now, PartitionKey, Refused, unknown_topic};
@@ -122,6 +123,34 @@ impl EmbeddedCluster {
         };
         let created = self.change(move |state, _| state.create_topic(new, false)).await?;
         created.map_err(refused("creating", name))
+    }
+
+    /// Makes a topic without followers, each of whose partitions holds what is replayed. What is written to it stands behind
+    /// that. A node that is killed with [`Loss::Everything`] has lost that, too.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have made it.
+    pub async fn create_replayed_topic(&self, name: &str, partitions: i32, replay: &Replay) -> Result<TopicId, Error> {
+        let new = NewTopic {
+            name: name.to_owned(),
+            partitions: Some(partitions),
+            replication_factor: Some(1),
+            ..NewTopic::default()
+        };
+        let replay = replay.clone();
+        let created = self.change(move |state, now| {
+            let topic = state.create_topic(new, false)?;
+            for partition in 0..partitions {
+                let key = PartitionKey { topic, partition };
+                if let Some(partition) = state.partition_mut(key) {
+                    partition.log.replay(replay.clone());
+                }
+                state.appended(key, now.instant);
+            }
+            Ok(topic)
+        });
+        created.await?.map_err(refused("creating", name))
     }
 
     /// Deletes a topic with all that it holds.

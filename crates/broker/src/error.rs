@@ -3,6 +3,7 @@
 use std::io;
 
 use ottla_connection::Address;
+use ottla_wire::records::CorruptBatch;
 use ottla_wire::{ErrorCode, NodeId};
 
 /// Starting or steering an embedded cluster failed.
@@ -65,6 +66,15 @@ pub enum Error {
         group: String,
         /// Kafka's code for it.
         code: ErrorCode,
+    },
+    /// What was to be replayed is not whole batches of magic 2, at least one, one after the other.
+    #[error("what is to be replayed has no whole batch of magic 2 at byte {position}")]
+    NotReplayable {
+        /// Where the batch should have been.
+        position: usize,
+        /// What is wrong with what stands there, if it is a damaged batch.
+        #[source]
+        source: Option<CorruptBatch>,
     },
     /// The cluster was shut down, or the runtime that it ran on has ended.
     #[error("the cluster has been shut down")]

@@ -27,6 +27,9 @@
 //! With [`Transport::Memory`] nothing leaves the process: under `#[tokio::test(start_paused = true)]` time jumps, and a
 //! run with the same seed and start time repeats exactly.
 //!
+//! A topic that is [replayed](Replay) is answered from batches that were prepared once, over and over, so that whatever reads
+//! it is measured, and not the brokers.
+//!
 //! What it is: brokers that answer as Kafka's do, in every version of an API that they list, wherever a client can see
 //! it; elections, in-sync replicas, leader epochs, high watermarks and what a crash loses, by Kafka's rules; classic
 //! consumer groups, whose coordinators lead the partitions of `__consumer_offsets` and write there what Kafka's do;
@@ -110,5 +113,6 @@ pub use cluster::{EmbeddedCluster, PartitionDescription};
 pub use error::Error;
 pub use fault::{Fault, FaultId, Faults};
 pub use group::{CommittedOffset, GroupDescription, GroupState, MemberDescription};
+pub use log::Replay;
 pub use network::Transport;
 pub use settings::Loss;

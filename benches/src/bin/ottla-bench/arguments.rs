@@ -1,6 +1,9 @@
 //! The command line.
 
+use std::str::FromStr;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ottla::Compression;
 
 /// One run of one operation, told in one line of JSON.
 #[derive(Debug, Parser)]
@@ -27,6 +30,8 @@ pub(crate) enum Operation {
     Produce(Produce),
     /// Writes at a rate, reads back, and tells how long each message took.
     Latency(Latency),
+    /// Is a broker that answers from memory, until it is killed. Says `bootstrap HOST:PORT` when it serves.
+    Serve(Serve),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -52,6 +57,69 @@ pub(crate) struct Consume {
     /// Accepted for the sake of the common command line: reading always starts at the beginning.
     #[arg(long)]
     pub(crate) from_beginning: bool,
+    /// A setting of the consumer by Kafka's name or Ottla's: `fetch.max.bytes=1048576`. May be repeated.
+    #[arg(long = "property", value_name = "NAME=VALUE")]
+    pub(crate) properties: Vec<Property>,
+    /// Process no more than so many messages a second, as a slow application does: the time is spent between polls.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) rate: Option<u64>,
+}
+
+/// A setting by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Property {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Property {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, value) = text.split_once('=').ok_or("it is not NAME=VALUE")?;
+        Ok(Self { name: name.to_owned(), value: value.to_owned() })
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// A topic and its partitions. May be repeated: all hold the same.
+    #[arg(long = "topic", value_name = "NAME:PARTITIONS", required = true)]
+    pub(crate) topics: Vec<TopicArgument>,
+    /// The size of each message's value, in bytes.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) size: usize,
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) compression: Codec,
+    /// How large a batch is before it is compressed, in bytes.
+    #[arg(long, default_value_t = 128 * 1024)]
+    pub(crate) batch_bytes: usize,
+    /// How often the 64 MiB that are prepared are repeated; without end by default.
+    #[arg(long)]
+    pub(crate) laps: Option<u64>,
+    /// The first node's port; the others have those that follow. 0: any that are free.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    /// How many nodes share the partitions.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) nodes: i32,
+}
+
+/// A topic as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicArgument {
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+}
+
+impl FromStr for TopicArgument {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, partitions) = text.split_once(':').ok_or("it is not NAME:PARTITIONS")?;
+        let partitions = partitions.parse().map_err(|_| "the number of partitions is no number")?;
+        Ok(Self { name: name.to_owned(), partitions })
+    }
 }
 
 #[derive(Args, Debug)]
@@ -91,6 +159,18 @@ pub(crate) enum Codec {
     Zstd,
 }
 
+impl From<Codec> for Compression {
+    fn from(codec: Codec) -> Self {
+        match codec {
+            Codec::None => Self::None,
+            Codec::Gzip => Self::Gzip,
+            Codec::Snappy => Self::Snappy,
+            Codec::Lz4 => Self::Lz4,
+            Codec::Zstd => Self::Zstd,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Acknowledgements {
     All,
@@ -118,5 +198,14 @@ mod tests {
         let Operation::Consume(consume) = arguments.operation else { panic!("{arguments:?}") };
         assert!(consume.from_beginning);
         assert_eq!(consume.group.as_deref(), Some("g"));
+    }
+
+    #[test]
+    fn settings_and_topics_are_told_from_their_names() {
+        let setting = Property { name: "fetch.max.bytes".to_owned(), value: "1".to_owned() };
+        assert_eq!("fetch.max.bytes=1".parse(), Ok(setting));
+        assert!("fetch.max.bytes".parse::<Property>().is_err());
+        assert_eq!("t:3".parse(), Ok(TopicArgument { name: "t".to_owned(), partitions: 3 }));
+        assert!("t".parse::<TopicArgument>().is_err() && "t:x".parse::<TopicArgument>().is_err());
     }
 }

@@ -15,7 +15,8 @@ const IDLE_LIMIT: Duration = Duration::from_mins(1);
 pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
     let mut run = Run::start("consume", if arguments.group.is_some() { "group" } else { "assign" })?;
     let client = Client::builder().bootstrap_servers(&arguments.target.brokers).client_id("ottla-bench").build()?;
-    let consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest);
+    let settings = arguments.properties.iter().map(|property| (&*property.name, &*property.value));
+    let consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).properties(settings)?;
     let mut consumer = match &arguments.group {
         Some(group) => consumer.group_id(group).build()?,
         None => consumer.build()?,
@@ -40,7 +41,11 @@ pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
             let read = tally.messages;
             return Err(format!("nothing arrived for {IDLE_LIMIT:?} after {read} messages").into());
         }
-        run.first();
+        run.first()?;
+        if let Some(rate) = arguments.rate {
+            drop(batches); // as an application does that is done with them, and slow for other reasons
+            tokio::time::sleep(Duration::from_secs_f64((tally.messages - before) as f64 / rate as f64)).await;
+        }
     }
     let line = run.finish(tally, 0)?;
     consumer.close().await?;

@@ -4,10 +4,16 @@
 //! can run them side by side over the same topics:
 //!
 //! ```text
-//! ottla-bench consume --brokers B --topic T --messages N [--group G] [--from-beginning]
+//! ottla-bench consume --brokers B --topic T --messages N [--group G] [--from-beginning] [--property NAME=VALUE]...
 //! ottla-bench produce --brokers B --topic T --messages N --size S [--compression none|lz4|snappy|gzip|zstd]
 //!                     [--acks all|1|0] [--linger-ms 5] [--batch-bytes 1048576]
 //! ottla-bench latency --brokers B --topic T --messages N --rate R
+//! ```
+//!
+//! And it is a broker that answers from memory, so that it is the client that is measured, whichever that is:
+//!
+//! ```text
+//! ottla-bench serve --topic NAME:PARTITIONS... [--size 100] [--compression none] [--batch-bytes 131072] [--port 0]
 //! ```
 //!
 //! The client is used as an application would use it, by its public interface only and with its default settings where
@@ -17,10 +23,9 @@
 mod arguments;
 mod consume;
 mod latency;
-mod payload;
 mod produce;
 mod report;
-mod usage;
+mod serve;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -52,6 +57,7 @@ fn run(arguments: Arguments) -> Result<String, Failure> {
         Operation::Consume(consume) => runtime.block_on(consume::run(&consume)),
         Operation::Produce(produce) => runtime.block_on(produce::run(&produce)),
         Operation::Latency(latency) => runtime.block_on(latency::run(latency)),
+        Operation::Serve(serve) => serve::run(&serve),
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ottla::{Acks, Client, Compression, ProducerRecord};
+use ottla_benches::Payload;
 
 use crate::Failure;
-use crate::arguments::{Acknowledgements, Codec, Produce};
-use crate::payload::Payload;
+use crate::arguments::{Acknowledgements, Produce};
 use crate::report::{Run, Tally};
 
 /// How many answers may be outstanding before the oldest is waited for. More than the producer's memory holds
@@ -19,7 +19,6 @@ const PAYLOAD_SEED: u64 = 42;
 
 /// The line of the run.
 pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
-    let compression = compression(arguments.compression);
     let mut run = Run::start("produce", format!("{:?}", arguments.compression).to_lowercase())?;
     let client = Client::builder().bootstrap_servers(&arguments.target.brokers).client_id("ottla-bench").build()?;
     let producer = client
@@ -27,7 +26,7 @@ pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
         .acks(acks(arguments.acks))
         .linger(Duration::from_millis(arguments.linger_ms))
         .batch_size(arguments.batch_bytes)
-        .compression(compression)
+        .compression(Compression::from(arguments.compression))
         .build()?;
 
     let mut payload = Payload::new(arguments.size, PAYLOAD_SEED);
@@ -39,7 +38,7 @@ pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
         tally.add(None, Some(value));
         let record = ProducerRecord::new(arguments.target.topic.as_str()).value(value);
         outstanding.push_back(producer.enqueue(record).await?);
-        run.first();
+        run.first()?;
         if outstanding.len() > MAX_OUTSTANDING
             && let Some(oldest) = outstanding.pop_front()
         {
@@ -53,16 +52,6 @@ pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
     let line = run.finish(tally, failures)?;
     producer.close(Duration::from_secs(10)).await;
     Ok(line)
-}
-
-fn compression(codec: Codec) -> Compression {
-    match codec {
-        Codec::None => Compression::None,
-        Codec::Gzip => Compression::Gzip,
-        Codec::Snappy => Compression::Snappy,
-        Codec::Lz4 => Compression::Lz4,
-        Codec::Zstd => Compression::Zstd,
-    }
 }
 
 fn acks(acknowledgements: Acknowledgements) -> Acks {

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use ottla_benches::Usage;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::usage::Usage;
 
 /// The messages of a run, added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,7 +37,7 @@ pub(crate) struct Run {
     mode: String,
     usage: Usage,
     start: Instant,
-    first: Option<Instant>,
+    first: Option<(Instant, Usage)>,
 }
 
 #[allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
@@ -48,15 +48,22 @@ impl Run {
 
     /// The first message is there. Later calls change nothing.
     #[inline]
-    pub(crate) fn first(&mut self) {
-        self.first.get_or_insert_with(Instant::now);
+    pub(crate) fn first(&mut self) -> Result<(), Failure> {
+        if self.first.is_none() {
+            self.first = Some((Instant::now(), Usage::now()?));
+        }
+        Ok(())
     }
 
     /// The line of a run whose last message is there.
     pub(crate) fn finish(&self, tally: Tally, failures: u64) -> Result<String, Failure> {
         let end = Instant::now();
         let mut line = self.common(end)?;
-        let from_first = end - self.first.unwrap_or(self.start);
+        let (first, usage) = self.first.unwrap_or((self.start, self.usage));
+        let from_first = end - first;
+        let now = Usage::now()?;
+        line["cpu_user_from_first"] = json!(now.user_seconds - usage.user_seconds);
+        line["cpu_sys_from_first"] = json!(now.system_seconds - usage.system_seconds);
         line["messages"] = json!(tally.messages);
         line["bytes"] = json!(tally.bytes);
         line["seconds_from_first"] = json!(from_first.as_secs_f64());
@@ -126,7 +133,7 @@ mod tests {
     #[test]
     fn a_line_has_every_field_of_the_comparison() {
         let mut run = Run::start("consume", "assign").unwrap();
-        run.first();
+        run.first().unwrap();
         let line: Value = serde_json::from_str(&run.finish(Tally::default(), 0).unwrap()).unwrap();
         for name in
             "peer version op mode messages bytes seconds seconds_from_first cpu_user cpu_sys max_rss_kb checksum failures"

@@ -3,11 +3,14 @@
 //! Bytes stand in [`Segment`]s; an index of fixed-size entries, one a batch, says where. Everything else (leader epochs,
 //! producers) can be rebuilt from the index, and is, when the log is truncated.
 //!
+//! A log may begin with what is only [replayed](Replay): that never goes, and the batches that stand in segments follow it.
+//!
 //! Invariants: offsets and positions ascend; a segment holds whole batches; `end_offset` is one more than the last
 //! batch's last offset, or the start offset of an empty log.
 
 mod epochs;
 mod producers;
+mod replay;
 mod segment;
 
 use std::collections::VecDeque;
@@ -16,6 +19,7 @@ use bytes::Bytes;
 
 pub(crate) use self::epochs::LeaderEpochs;
 pub(crate) use self::producers::{ProducerStamp, Producers, Verdict};
+pub use self::replay::Replay;
 use self::segment::Segment;
 
 /// What the log knows about a batch without reading it.
@@ -54,6 +58,7 @@ impl BatchEntry {
 /// A partition's log.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
+    replay: Option<Replay>,
     segments: VecDeque<Segment>,
     batches: VecDeque<BatchEntry>,
     start_offset: i64,
@@ -72,6 +77,13 @@ impl Log {
     /// The offset that the next record gets.
     pub(crate) fn end_offset(&self) -> i64 {
         self.end_offset
+    }
+
+    /// Makes a log that is empty one that begins with what is replayed.
+    pub(crate) fn replay(&mut self, replay: Replay) {
+        self.end_offset = replay.end_offset();
+        self.end_position = replay.end_position();
+        self.replay = Some(replay);
     }
 
     /// Appends a batch. `bytes` copies the batch's own bytes to the end of the buffer, offsets written into them.
@@ -99,6 +111,9 @@ impl Log {
     /// The last one may be cut short, as Kafka cuts it. The first is never: where it alone is over `max_bytes`, it is
     /// what is answered if `at_least_one`, else nothing.
     pub(crate) fn read(&mut self, from: i64, below: i64, max_bytes: usize, at_least_one: bool) -> Bytes {
+        if let Some(replay) = self.replayed_at(from) {
+            return replay.read(from, below, max_bytes, at_least_one);
+        }
         let Some(first) = self.entry_with(from).copied().filter(|first| first.last_offset < below) else {
             return Bytes::new();
         };
@@ -116,22 +131,22 @@ impl Log {
 
     /// How many bytes there are from the batch that holds `from` on, up to offset `below`.
     pub(crate) fn bytes_between(&self, from: i64, below: i64) -> u64 {
-        let start = self.entry_with(from).map_or(self.end_position, |entry| entry.position);
-        self.position_of(below).saturating_sub(start)
+        self.position_of(below).saturating_sub(self.position_of(from))
     }
 
     /// Removes every batch with an offset at or beyond `end`, and returns them.
     pub(crate) fn truncate(&mut self, end: i64) -> Vec<StoredBatch> {
+        let end = end.max(self.replay_end());
         // Truncated below its start, the log begins there anew: the node that leads now never had more.
         self.start_offset = self.start_offset.min(end.max(0));
         let keep = self.batches.partition_point(|entry| entry.last_offset < end);
         if keep == self.batches.len() {
-            self.end_offset = self.batches.back().map_or(self.start_offset, |entry| entry.last_offset + 1);
+            self.end_offset = self.end_of_batches();
             return Vec::new();
         }
         let mut removed = Vec::new();
         for index in keep..self.batches.len() {
-            removed.extend(self.stored(index));
+            removed.extend(self.stored_in_segment(index));
         }
         self.batches.truncate(keep);
         self.end_position = removed.first().map_or(self.end_position, |batch| batch.entry.position);
@@ -141,7 +156,7 @@ impl Log {
         if let Some(last) = self.segments.back_mut() {
             last.truncate((self.end_position - last.start) as usize);
         }
-        self.end_offset = self.batches.back().map_or(self.start_offset, |entry| entry.last_offset + 1);
+        self.end_offset = self.end_of_batches();
         self.epochs.truncate(self.end_offset);
         self.rebuild_producers();
         removed
@@ -166,27 +181,35 @@ impl Log {
 
     /// The batches, oldest first, without their bytes.
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &BatchEntry> {
-        self.batches.iter()
+        self.replay.iter().flat_map(Replay::batches).chain(&self.batches)
     }
 
     /// The batches whose records may have a timestamp of at least `timestamp`, oldest first.
     pub(crate) fn entries_since(&self, timestamp: i64) -> impl Iterator<Item = usize> {
         let since = move |(index, entry): (usize, &BatchEntry)| (entry.max_timestamp >= timestamp).then_some(index);
-        self.batches.iter().enumerate().filter_map(since)
+        self.entries().enumerate().filter_map(since)
     }
 
     /// The batch with that place in the log.
     pub(crate) fn stored(&mut self, index: usize) -> Option<StoredBatch> {
+        match &self.replay {
+            Some(replay) if index < replay.batches().len() => replay.stored(index),
+            Some(replay) => self.stored_in_segment(index - replay.batches().len()),
+            None => self.stored_in_segment(index),
+        }
+    }
+
+    /// How many batches the log has; of what is replayed, those of one lap.
+    pub(crate) fn batch_count(&self) -> usize {
+        self.replay.as_ref().map_or(0, |replay| replay.batches().len()) + self.batches.len()
+    }
+
+    fn stored_in_segment(&mut self, index: usize) -> Option<StoredBatch> {
         let entry = *self.batches.get(index)?;
         let segment = self.segments.partition_point(|segment| segment.start <= entry.position).checked_sub(1)?;
         let segment = self.segments.get_mut(segment)?;
         let from = (entry.position - segment.start) as usize;
         Some(StoredBatch { entry, bytes: segment.read(from, from + entry.size) })
-    }
-
-    /// How many batches the log has.
-    pub(crate) fn batch_count(&self) -> usize {
-        self.batches.len()
     }
 
     fn entry_with(&self, offset: i64) -> Option<&BatchEntry> {
@@ -195,7 +218,25 @@ impl Log {
 
     /// Where the first batch stands that has an offset at or beyond `offset`.
     fn position_of(&self, offset: i64) -> u64 {
-        self.entry_with(offset).map_or(self.end_position, |entry| entry.position)
+        match self.replayed_at(offset) {
+            Some(replay) => replay.position_of(offset),
+            None => self.entry_with(offset).map_or(self.end_position, |entry| entry.position),
+        }
+    }
+
+    /// What is replayed, if it holds `offset`.
+    fn replayed_at(&self, offset: i64) -> Option<&Replay> {
+        self.replay.as_ref().filter(|replay| (0..replay.end_offset()).contains(&offset))
+    }
+
+    /// The offset behind what is replayed.
+    fn replay_end(&self) -> i64 {
+        self.replay.as_ref().map_or(0, Replay::end_offset)
+    }
+
+    fn end_of_batches(&self) -> i64 {
+        let none = self.start_offset.max(self.replay_end());
+        self.batches.back().map_or(none, |entry| entry.last_offset + 1)
     }
 
     fn remember_producer(&mut self, entry: &BatchEntry) {

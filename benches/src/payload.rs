@@ -16,19 +16,19 @@ const SMALLEST_FROM_TEMPLATE: usize = 64;
 
 /// Makes values of one size, each unlike the last.
 #[derive(Debug)]
-pub(crate) struct Payload {
+pub struct Payload {
     state: u64,
     value: Vec<u8>,
 }
 
 impl Payload {
     /// Values of `size` bytes. The same seed gives the same values.
-    pub(crate) fn new(size: usize, seed: u64) -> Self {
+    pub fn new(size: usize, seed: u64) -> Self {
         Self { state: seed, value: TEMPLATE.iter().copied().cycle().take(size).collect() }
     }
 
     /// The next value.
-    pub(crate) fn next_value(&mut self) -> &[u8] {
+    pub fn next_value(&mut self) -> &[u8] {
         if self.value.len() < SMALLEST_FROM_TEMPLATE {
             for start in (0..self.value.len()).step_by(16) {
                 let draw = self.draw();

@@ -1,0 +1,62 @@
+//! What reading allocates, counted: nothing for a record, a constant for a batch. Counts do not depend on the machine.
+//!
+//! The client runs on this thread, which is the one that is counted; the broker replays from memory on another.
+
+use allocation_counter::{CountingAllocator, measure};
+use ottla::Compression;
+use ottla_benches::{Reader, ReplayServer, ReplayShape, ReplayTopic};
+use ottla_broker::{Replay, Transport};
+use ottla_connection::MemoryNetwork;
+use ottla_wire::compression::Decompressor;
+use ottla_wire::records::RecordBatches;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// The most that a batch may take from its arrival to its last record: it is planned, parsed, opened and handed out.
+const MOST_OF_A_BATCH: f64 = 8.0;
+
+fn shape(batch_records: usize, compression: Compression) -> ReplayShape {
+    ReplayShape { value_bytes: 100, batch_records, compression, lap_bytes: 4 << 20 }
+}
+
+/// Allocations per batch of a consumer that has been reading for a while.
+fn allocations_of_a_batch(batch_records: usize, compression: Compression, partitions: i32) -> f64 {
+    let replay = Replay::new(shape(batch_records, compression).batches()).expect("batches of ours").endless();
+    let topic = ReplayTopic { name: "t".to_owned(), partitions, replay };
+    let server =
+        ReplayServer::start(Transport::Memory(MemoryNetwork::new()), 1, vec![topic]).expect("a server in memory");
+    let mut reader = Reader::new(server.bootstrap_servers(), Some(server.connector()), "t", 1, &[]);
+    let records = batch_records as u64 * 300;
+    reader.read(records); // whatever is made once is there then
+    let (read, allocated) = measure(|| reader.read(records));
+    assert_eq!(read.records, read.batches * batch_records as u64);
+    allocated.allocations as f64 / read.batches as f64
+}
+
+#[test]
+fn the_records_of_a_batch_allocate_nothing() {
+    for compression in Compression::ALL {
+        let batches = shape(500, compression).batches();
+        let mut decompressor = Decompressor::default();
+        let batch = RecordBatches::new(batches).next().unwrap().unwrap().open(&mut decompressor).unwrap();
+        let (records, allocated) = measure(|| {
+            batch.records().map(Result::unwrap).filter(|record| record.value().is_some_and(|v| v.len() == 100)).count()
+        });
+        assert_eq!((records, allocated.allocations), (500, 0), "{compression}");
+    }
+}
+
+#[test]
+fn a_batch_allocates_the_same_whatever_the_number_of_its_records() {
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+        for partitions in [1, 12] {
+            let small = allocations_of_a_batch(10, compression, partitions);
+            let large = allocations_of_a_batch(1000, compression, partitions);
+            println!("{compression}, {partitions} partitions: {small:.2} a batch of 10 records, {large:.2} of 1000");
+            assert!(small <= MOST_OF_A_BATCH, "{compression}, {partitions} partitions: {small} a batch of 10");
+            // A response has fewer batches that are larger: what a response takes is shared by fewer.
+            assert!(large <= MOST_OF_A_BATCH, "{compression}, {partitions} partitions: {large} a batch of 1000");
+        }
+    }
+}
