@@ -68,7 +68,7 @@ async fn of_full_batches_less_than_a_hundredth_is_fetched_twice() {
 async fn of_batches_of_any_size_less_than_a_hundredth_is_fetched_twice() {
     for seed in 0..4 {
         let (setup, mut random) = (Setup::start(1, PARTITIONS).await, Rng::with_seed(seed));
-        let most = 16 * 1024 << seed;
+        let most = (16 * 1024) << seed;
         fill(&setup, 24 * MIB, || random.usize(0..most)).await;
         let kafkas = read(&setup, |consumer| consumer.max_partition_fetch_bytes(1 << 20)).await;
         let ours = read(&setup, |consumer| consumer).await;
