@@ -21,6 +21,7 @@ mod pool;
 mod reachability;
 mod refresh;
 mod supervision;
+mod wall_clock;
 
 pub use backoff::Backoff;
 pub use cluster::{Cluster, ConnectionRole, Destination, KeptTopics};
@@ -31,3 +32,4 @@ pub use invalid_setting::InvalidSetting;
 pub use metadata::{Broker, Leader, Metadata, PartitionMetadata, TopicMetadata, Topics};
 pub use ottla_connection::{Address, Connection, Connector, clock, watch};
 pub use supervision::{Supervision, Woken};
+pub use wall_clock::WallClock;

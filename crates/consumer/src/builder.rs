@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_cluster::{Cluster, InvalidSetting};
+use ottla_cluster::{Cluster, InvalidSetting, WallClock};
 use ottla_coordinator::assignor::{Assignor, CooperativeStickyAssignor, RangeAssignor};
 use ottla_coordinator::{Coordinator, GroupConfig};
-use ottla_fetcher::{AutoOffsetReset, Fetcher, FetcherConfig, IsolationLevel};
+use ottla_fetcher::{AutoOffsetReset, Fetcher, FetcherConfig, IsolationLevel, OnTruncation};
 
 use crate::listener::{AnyListener, RebalanceListener};
 use crate::shared::{Shared, Timeouts};
@@ -117,9 +117,29 @@ impl ConsumerBuilder {
     }
 
     /// `auto.offset.reset`: where to start where there is no position, or one that the log does not have. Default
-    /// latest.
+    /// latest. Textually `earliest`, `latest`, `none`, or `by_duration:PT1H` with any ISO 8601 duration (KIP-1106).
+    ///
+    /// A topic that is deleted and made anew under its name is noticed by its id, where the cluster has ids (Kafka 2.8). What was
+    /// received of the former one is handed out; then the new one is read from its start, whatever the policy says of a first start,
+    /// because nobody has read it, and [`next_error`](crate::ConsumerHandle::next_error) tells. With `none`, poll tells
+    /// ([`TopicRecreated`](ottla_fetcher::Error::TopicRecreated)) until the partition is sought. Offsets that a group has committed for the former topic
+    /// go with it; but what is committed after it was made anew, and before its readers have noticed, stands for the new one.
     pub fn auto_offset_reset(mut self, policy: AutoOffsetReset) -> Self {
         self.fetcher.auto_offset_reset = policy;
+        self
+    }
+
+    /// `on.truncation`, Ottla's own: what to do where the log was truncated before the position, so that records which were read
+    /// are gone from it (KIP-320). Default: read on where the log parted from what was read, and tell by
+    /// [`next_error`](crate::ConsumerHandle::next_error); where `auto.offset.reset` is none, poll tells instead.
+    pub fn on_truncation(mut self, on_truncation: OnTruncation) -> Self {
+        self.fetcher.on_truncation = on_truncation;
+        self
+    }
+
+    /// What [`AutoOffsetReset::ByDuration`] and [`StartAt::Ago`](crate::StartAt::Ago) count back from. Default the system's clock.
+    pub fn wall_clock(mut self, clock: WallClock) -> Self {
+        self.fetcher.wall_clock = clock;
         self
     }
 

@@ -196,7 +196,10 @@ impl Consumer {
                 }
                 () = shared.woken.notified() => {}
                 Ok(()) = self.metadata.changed(), if ask_at.is_some() => shared.matched(),
-                batches = self.fetcher.poll(deadline - now) => return Ok(batches?),
+                batches = self.fetcher.poll(deadline - now) => {
+                    shared.tell_resets();
+                    return Ok(batches?);
+                }
                 () = sleep_until(commit_at) => {}
                 () = sleep_until(ask_at) => {}
                 () = sleep_until(lookup_at) => {}

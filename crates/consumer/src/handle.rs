@@ -208,7 +208,8 @@ impl ConsumerHandle {
         self.seek_to(partition, StartAt::Offset(offset))
     }
 
-    /// Reads on from one end of the log, from a time, or from the committed offset.
+    /// Reads on from one end of the log, from a time, from the committed offset, or from an offset with the leader epoch of the record
+    /// before it ([`StartAt::offset_and_epoch`]): then the leader is asked first whether its log still has that record.
     pub fn seek_to(&self, partition: &TopicPartition, start: StartAt) -> Result<(), Error> {
         self.check_start(Some(start))?;
         self.fetcher().seek(partition, start)?;

@@ -22,6 +22,7 @@ mod commit;
 mod consumer;
 mod error;
 mod handle;
+mod iso_duration;
 mod listener;
 mod marks;
 mod partition_stream;
@@ -46,8 +47,9 @@ pub use ottla_coordinator::{
     Assigned, AssignedMember, Error as GroupError, GroupMetadata, LostReason, OffsetAndMetadata, RebalanceReason,
 };
 pub use ottla_fetcher::{
-    AutoOffsetReset, Batch, Batches, CorruptRecord, Error as FetchError, FetchMemory, FetchMetrics, FetchTotals,
-    Header, Headers, IsolationLevel, Lookup, OffsetAndTimestamp, OwnedRecord, Record, Records, StartAt, TimestampType,
+    AutoOffsetReset, Batch, Batches, CorruptRecord, DivergingOffset, Error as FetchError, FetchMemory, FetchMetrics,
+    FetchTotals, Header, Headers, IsolationLevel, Lookup, OffsetAndTimestamp, OnTruncation, OwnedRecord, Record,
+    Records, StartAt, TimestampType, WallClock,
 };
 pub use ottla_wire::TopicPartition;
 pub use partition_stream::{PartitionStream, PartitionStreams};

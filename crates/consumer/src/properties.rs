@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_coordinator::assignor::{self, Assignor};
-use ottla_fetcher::{AutoOffsetReset, IsolationLevel};
+use ottla_fetcher::{AutoOffsetReset, IsolationLevel, OnTruncation};
 
-use crate::{ConsumerBuilder, Error};
+use crate::{ConsumerBuilder, Error, iso_duration};
 
 impl ConsumerBuilder {
     /// The names that [`properties`](Self::properties) knows: Kafka's, and Ottla's own.
@@ -30,6 +30,7 @@ impl ConsumerBuilder {
         "max.partition.fetch.bytes",
         "max.poll.bytes",
         "max.poll.interval.ms",
+        "on.truncation",
         "partition.assignment.strategy",
         "partition.drain.timeout.ms",
         "session.timeout.ms",
@@ -52,7 +53,14 @@ impl ConsumerBuilder {
                     "earliest" => AutoOffsetReset::Earliest,
                     "latest" => AutoOffsetReset::Latest,
                     "none" => AutoOffsetReset::None,
-                    _ => return unreadable("auto.offset.reset", value, "one of earliest, latest, none"),
+                    _ => AutoOffsetReset::ByDuration(duration("auto.offset.reset", value)?),
+                }
+            }
+            "on.truncation" => {
+                fetcher.on_truncation = match value {
+                    "reset" => OnTruncation::Reset,
+                    "tell" => OnTruncation::Tell,
+                    _ => return unreadable("on.truncation", value, "reset or tell"),
                 }
             }
             "isolation.level" => {
@@ -123,6 +131,13 @@ fn milliseconds(setting: &'static str, value: &str) -> Result<Duration, Error> {
     number(setting, value).map(Duration::from_millis)
 }
 
+/// How far back a reset goes, which is a policy by itself.
+fn duration(setting: &'static str, value: &str) -> Result<Duration, Error> {
+    let duration = value.strip_prefix("by_duration:").and_then(iso_duration::parse);
+    let expected = "one of earliest, latest, none, or by_duration:PnDTnHnMn.nS of a duration that is not negative";
+    duration.map_or_else(|| unreadable(setting, value, expected), Ok)
+}
+
 fn boolean(setting: &'static str, value: &str) -> Result<bool, Error> {
     // As Kafka has it, in whatever case.
     value.trim().to_ascii_lowercase().parse().or_else(|_| unreadable(setting, value, "true or false"))
@@ -147,6 +162,7 @@ mod tests {
         let properties = [
             ("auto.offset.reset", "none"),
             ("isolation.level", "read_committed"),
+            ("on.truncation", "tell"),
             ("fetch.min.bytes", "7"),
             ("fetch.max.bytes", "1000000"),
             ("fetch.max.wait.ms", "20"),
@@ -175,6 +191,7 @@ mod tests {
         let fetcher = &builder.fetcher;
         assert_eq!(fetcher.auto_offset_reset, AutoOffsetReset::None);
         assert_eq!(fetcher.isolation_level, IsolationLevel::ReadCommitted);
+        assert_eq!(fetcher.on_truncation, OnTruncation::Tell);
         assert_eq!((fetcher.fetch_min_bytes, fetcher.fetch_max_bytes), (7, 1_000_000));
         assert_eq!(fetcher.fetch_max_wait, Duration::from_millis(20));
         assert_eq!((fetcher.max_partition_fetch_bytes, fetcher.check_crcs), (Some(9), false));
@@ -202,6 +219,17 @@ mod tests {
         assert_eq!(error.to_string(), "fetch.min.bytes is \"many\", which is not a number in its range");
         let error = builder().properties([("auto.offset.reset", "error")]).unwrap_err();
         assert!(error.to_string().starts_with("auto.offset.reset is \"error\""), "{error}");
+    }
+
+    #[test]
+    fn a_reset_by_duration_is_read_as_java_reads_it() {
+        let builder_with = |value| builder().properties([("auto.offset.reset", value)]);
+        let read = builder_with("by_duration:P1DT1H").unwrap();
+        assert_eq!(read.fetcher.auto_offset_reset, AutoOffsetReset::ByDuration(Duration::from_hours(25)));
+        for wrong in ["by_duration:-PT1H", "by_duration:PT1", "by_duration:", "by_duration", "PT1H"] {
+            let error = builder_with(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("auto.offset.reset is {wrong:?}, which is not")), "{error}");
+        }
     }
 
     #[test]

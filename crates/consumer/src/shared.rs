@@ -223,14 +223,26 @@ impl Shared {
             }
             let committed = group.committed(awaiting.keys().cloned().collect(), self.timeouts.default_api).await?;
             for (partition, course) in &awaiting {
-                let offset = committed.get(partition).and_then(Option::as_ref).map(|committed| committed.offset);
-                let start = offset.map_or(StartAt::Reset, StartAt::Offset);
+                let committed = committed.get(partition).and_then(Option::as_ref);
+                let start = committed.map_or(StartAt::Reset, |committed| {
+                    StartAt::offset_and_epoch(committed.offset, committed.leader_epoch)
+                });
                 if self.fetcher.start_awaited(partition, *course, start)
-                    && let Some(offset) = offset
+                    && let Some(committed) = committed
                 {
-                    self.state().auto_commit.committed([(partition, offset)]);
+                    self.state().auto_commit.committed([(partition, committed.offset)]);
                 }
             }
+        }
+    }
+
+    /// Tells of positions that were lost, and reset without asking.
+    pub(crate) fn tell_resets(&self) {
+        while let Some(reset) = self.fetcher.take_reset() {
+            if let Some(partition) = reset.partition() {
+                self.change_course(partition);
+            }
+            self.errors.push(reset.into());
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! | error code | what is done |
 //! |---|---|
-//! | OFFSET_OUT_OF_RANGE | once all before it has been handed out: what `auto.offset.reset` says |
+//! | OFFSET_OUT_OF_RANGE | the leader is asked whether the log was [truncated](crate::validation); if not, once all before it has been handed out: what `auto.offset.reset` says |
 //! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
@@ -23,10 +23,10 @@ use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, T
 use crate::aborted::AbortedTransactions;
 use crate::ask::Brought;
 use crate::buffer_pool::WaitingAnswer;
-use crate::buffered::{Answered, Entry, Failure};
+use crate::buffered::{Answered, Entry};
 use crate::plan::{Fetch, Lane};
-use crate::position::Phase;
 use crate::state::State;
+use crate::truncation::{DivergingOffset, ReadEpochs};
 use crate::{Error, IsolationLevel};
 
 /// An answer, read.
@@ -64,7 +64,10 @@ struct Part {
     received_bytes: usize,
     brought: Brought,
     next_offset: i64,
-    leader_epoch: Option<LeaderEpoch>,
+    /// The leader epochs of the batches that were asked for.
+    epochs: ReadEpochs,
+    /// Where the log parts from what was read, if it does.
+    diverging: Option<DivergingOffset>,
     corrupt: Option<CorruptBatch>,
 }
 
@@ -124,7 +127,13 @@ impl Part {
             brought: Brought::default(),
             records: Bytes::new(),
             next_offset: offset,
-            leader_epoch: None,
+            epochs: ReadEpochs::default(),
+            diverging: data
+                .diverging_epoch
+                .epoch
+                .known()
+                .map(|leader_epoch| DivergingOffset { offset: data.diverging_epoch.end_offset, leader_epoch })
+                .filter(|diverging| diverging.offset >= 0),
             corrupt: None,
         };
         // Some brokers list them whatever was asked for.
@@ -149,7 +158,7 @@ impl Part {
                     // A batch may lie before the offset asked for, and never takes it back.
                     if batch.next_offset() > self.next_offset {
                         self.next_offset = batch.next_offset();
-                        self.leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
+                        self.epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
                     }
                 }
                 Err(corrupt) => {
@@ -259,7 +268,7 @@ impl State {
             self.handle_refusal(fetch, answer.error_code, now);
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
-        hints.is_for_others = fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
+        hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
         hints
     }
 
@@ -296,13 +305,18 @@ impl State {
             self.totals.unwanted_bytes += part.records.len() as u64;
             return false;
         };
+        if let Some(diverging) = part.diverging {
+            self.totals.unwanted_bytes += part.records.len() as u64;
+            self.handle_diverging(place, diverging);
+            hints.is_for_others = true;
+            return false;
+        }
         let moved = part.next_offset > position;
         if part.corrupt.is_none() && part.received_bytes > 0 {
             partition.sizes.learn(part.brought);
         }
         if moved {
-            partition.phase = Phase::Fetching { offset: part.next_offset, leader_epoch: part.leader_epoch };
-            partition.succeeded();
+            partition.fetched(part.next_offset, part.epochs);
             let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;
             let answered =
@@ -356,11 +370,8 @@ impl State {
         let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
         match part.error_code {
             ErrorCode::OffsetOutOfRange => {
-                // Nothing is fetched until the application has been handed what is before it.
-                if let Some(partition) = self.partition_mut(place) {
-                    partition.untold = true;
-                }
-                self.buffered.push_failure(place, generation, Failure::OutOfRange);
+                self.handle_out_of_range(place, generation);
+                hints.is_for_others = true;
             }
             error_code if is_answered_by_waiting(error_code) => {
                 if let Some(leader) = part.leader {

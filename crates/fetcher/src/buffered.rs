@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::Error;
 use crate::aborted::AbortedTransactions;
 use crate::buffer_pool::WaitingAnswer;
+use crate::position::Recreation;
 
 /// See the [module](self). Bounded by the memory of the answers: each entry but a failure holds some, and a partition
 /// or broker has at most one failure.
@@ -51,6 +52,8 @@ pub(crate) enum Failure {
     Tell(Error),
     /// The log does not have the fetch offset: what `auto.offset.reset` says is done.
     OutOfRange,
+    /// What follows is another topic's.
+    Recreated(Recreation),
 }
 
 /// One entry of the queue.

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use ottla_cluster::InvalidSetting;
+use ottla_cluster::{InvalidSetting, WallClock};
 
-use crate::AutoOffsetReset;
 use crate::ask::Limits;
 use crate::buffer_pool::longest_within;
+use crate::{AutoOffsetReset, OnTruncation};
 
 /// Which records of transactions are handed out (`isolation.level`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct FetcherConfig {
     pub max_partition_fetch_bytes: Option<i32>,
     /// `auto.offset.reset`: where to start where there is no position, or one that is out of range. Default latest.
     pub auto_offset_reset: AutoOffsetReset,
+    /// `on.truncation`, Ottla's own: what to do where the log was truncated before the position. Default reset.
+    pub on_truncation: OnTruncation,
     /// `isolation.level`. Default read_uncommitted.
     pub isolation_level: IsolationLevel,
     /// `check.crcs`: whether the checksum of each batch is compared. Default true.
@@ -60,6 +62,8 @@ pub struct FetcherConfig {
     /// About how many bytes of records one poll opens and hands out: few enough to stay in a CPU's cache. Default
     /// 512 KiB. A poll that has a larger batch hands out that one.
     pub max_poll_bytes: usize,
+    /// What [`AutoOffsetReset::ByDuration`] and the like count back from. Default the system's clock.
+    pub wall_clock: WallClock,
 }
 
 impl Default for FetcherConfig {
@@ -70,11 +74,13 @@ impl Default for FetcherConfig {
             fetch_max_wait: Duration::from_millis(500),
             max_partition_fetch_bytes: None,
             auto_offset_reset: AutoOffsetReset::default(),
+            on_truncation: OnTruncation::default(),
             isolation_level: IsolationLevel::default(),
             check_crcs: true,
             fetch_buffer_max_bytes: 32 * 1024 * 1024,
             max_decompressed_batch_bytes: 128 * 1024 * 1024,
             max_poll_bytes: 512 * 1024,
+            wall_clock: WallClock::default(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!   supervisor ── starts ──▶ lane (node 1, main)   ──▶ connection of its own
 //!       │                    lane (node 1, aside)  ──▶ connection of its own, opened when first needed
 //!       │                    lane (node 2, main) ..
-//!       └── ListOffsets, metadata
+//!       └── ListOffsets, OffsetForLeaderEpoch, metadata
 //! ```
 //!
 //! Each lane is a loop: ask the [`State`](crate::state::State) what to send, send it, read the answer, hand it in. The next Fetch is queued
@@ -21,7 +21,7 @@ use ottla_cluster::clock::{now, sleep_until};
 use ottla_cluster::{Connection, Destination, Supervision, Topics, Woken};
 use ottla_connection::{RawResponse, ResponseBuffers};
 use ottla_wire::NodeId;
-use ottla_wire::messages::ListOffsetsResponse;
+use ottla_wire::messages::{ListOffsetsResponse, OffsetForLeaderEpochResponse};
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -30,11 +30,13 @@ use crate::buffer_pool::LaneBuffers;
 use crate::fetcher::Shared;
 use crate::lookup::StartLookup;
 use crate::plan::{Fetch, Lane, NextFetch};
+use crate::validation::ValidationRequest;
 
 /// What a task of the supervisor's ends with.
 enum Ended {
     Lane(NodeId, Lane),
     Lookup(StartLookup, Result<ListOffsetsResponse, ottla_cluster::Error>),
+    Validation(ValidationRequest, Result<OffsetForLeaderEpochResponse, ottla_cluster::Error>),
 }
 
 /// Runs until the fetcher is dropped or closed.
@@ -59,6 +61,10 @@ pub(crate) async fn supervise(shared: Arc<Shared>, closed: oneshot::Receiver<()>
                 shared.state().handle_lookup(&start, answer, now());
                 shared.changed.notify_waiters();
             }
+            Woken::Ended(Ended::Validation(asked, answer)) => {
+                shared.state().handle_validation(&asked, answer, now());
+                shared.changed.notify_waiters();
+            }
             Woken::Due => {}
         }
     }
@@ -77,6 +83,13 @@ fn act(shared: &Arc<Shared>, tasks: &mut Supervision<Ended>, lanes: &mut BTreeSe
             Ended::Lookup(start, answer)
         });
     }
+    for asked in work.validations {
+        let cluster = shared.cluster.clone();
+        tasks.spawn(async move {
+            let answer = cluster.request(Destination::Node(asked.node), &asked.request).await;
+            Ended::Validation(asked, answer)
+        });
+    }
     for node in work.nodes {
         for lane in [Lane::Main, Lane::Aside] {
             if lanes.insert((node, lane == Lane::Main)) {
@@ -91,6 +104,7 @@ fn act(shared: &Arc<Shared>, tasks: &mut Supervision<Ended>, lanes: &mut BTreeSe
 struct Work {
     stale_topics: Vec<Arc<str>>,
     lookups: Vec<StartLookup>,
+    validations: Vec<ValidationRequest>,
     nodes: Vec<NodeId>,
     deadline: Option<Instant>,
 }
@@ -102,10 +116,11 @@ impl Work {
         state.doubt_late_lookups(now);
         state.ask_for_leaders(now);
         let lookups = state.next_lookups(now);
+        let validations = state.next_validations(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
-        let work =
-            Self { stale_topics, lookups, nodes: state.nodes().collect(), deadline: state.next_lookup_deadline() };
-        let is_tellable = !state.buffered.is_empty();
+        let (nodes, deadline) = (state.nodes().collect(), state.next_lookup_deadline());
+        let work = Self { stale_topics, lookups, validations, nodes, deadline };
+        let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty();
         drop(state);
         if is_tellable {
             shared.ready.notify_one();

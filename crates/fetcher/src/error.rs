@@ -1,12 +1,14 @@
 //! What can go wrong while fetching, always with the partition or broker that it is about.
 
+use std::fmt;
 use std::time::Duration;
 
 use ottla_cluster::InvalidSetting;
 use ottla_wire::records::{BatchFault, RecordFault};
-use ottla_wire::{ErrorCode, NodeId, TopicPartition};
+use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition};
 
-use crate::Lookup;
+use crate::position::{Recreation, Refusal, Truncation};
+use crate::{DivergingOffset, Lookup};
 
 /// Why something could not be fetched or looked up.
 ///
@@ -31,6 +33,30 @@ pub enum Error {
         partition: TopicPartition,
         /// The position.
         offset: i64,
+    },
+    /// The log was truncated before the position (KIP-320): records that the application has read are gone from it, and others may
+    /// stand in their places. A seek to [`diverging`](Self::LogTruncated::diverging) reads those.
+    #[error("the log of {partition} was truncated before offset {position}{}", Diverging(diverging))]
+    LogTruncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The position of the application.
+        position: i64,
+        /// The leader epoch of the last record before it, where that is known.
+        leader_epoch: Option<LeaderEpoch>,
+        /// Where the log parted from what was read; `None` if the leader cannot tell.
+        diverging: Option<DivergingOffset>,
+    },
+    /// The topic was deleted and made anew under the same name (KIP-516): the position was one of the topic that is gone. Offsets that
+    /// were committed for that mean nothing any more, either.
+    #[error("the topic of {partition} was made anew: its id was {old_id} and is {new_id}")]
+    TopicRecreated {
+        /// The partition.
+        partition: TopicPartition,
+        /// The id of the topic that was read.
+        old_id: TopicId,
+        /// The id of the topic that has its name now.
+        new_id: TopicId,
     },
     /// A batch cannot be read. The position stays at it; [`next_offset`](Self::CorruptBatch::next_offset) is where to
     /// seek to skip it.
@@ -159,6 +185,8 @@ impl Error {
             Self::Config(_)
             | Self::NoPosition { .. }
             | Self::OffsetOutOfRange { .. }
+            | Self::LogTruncated { .. }
+            | Self::TopicRecreated { .. }
             | Self::CorruptBatch { .. }
             | Self::NoWholeBatch { .. }
             | Self::NoOffset { .. }
@@ -188,6 +216,8 @@ impl Error {
         match self {
             Self::NoPosition { partition }
             | Self::OffsetOutOfRange { partition, .. }
+            | Self::LogTruncated { partition, .. }
+            | Self::TopicRecreated { partition, .. }
             | Self::CorruptBatch { partition, .. }
             | Self::NoWholeBatch { partition, .. }
             | Self::Refused { partition, .. }
@@ -204,6 +234,31 @@ impl Error {
         match self {
             Self::CorruptBatch { next_offset, .. } => *next_offset,
             _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// What the application is told of a partition that it has to seek.
+    pub(crate) fn of_refusal(partition: TopicPartition, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoPosition => Self::NoPosition { partition },
+            Refusal::OutOfRange(offset) => Self::OffsetOutOfRange { partition, offset },
+            Refusal::Truncated(Truncation { position, leader_epoch, diverging }) => {
+                Self::LogTruncated { partition, position, leader_epoch, diverging }
+            }
+            Refusal::Recreated(Recreation { old_id, new_id }) => Self::TopicRecreated { partition, old_id, new_id },
+        }
+    }
+}
+
+struct Diverging<'a>(&'a Option<DivergingOffset>);
+
+impl fmt::Display for Diverging<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(diverging) => write!(formatter, ": it parted from what was read at offset {}", diverging.offset),
+            None => Ok(()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ottla_cluster::clock::now;
-use ottla_cluster::{Cluster, KeptTopics, Topics};
+use ottla_cluster::{Cluster, KeptTopics, Topics, WallClock};
 use ottla_wire::TopicPartition;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -48,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) pool: BufferPool,
     pub(crate) isolation: IsolationLevel,
+    wall_clock: WallClock,
     state: Mutex<State>,
     tasks: Mutex<Tasks>,
     /// Has the cluster keep the assigned topics fresh.
@@ -76,6 +77,7 @@ impl Fetcher {
         let shared = Shared {
             pool,
             isolation: config.isolation_level,
+            wall_clock: config.wall_clock.clone(),
             state: Mutex::new(State::new(config, cluster.backoff())),
             cluster,
             tasks: Mutex::new(Tasks::NotStarted),
@@ -230,10 +232,8 @@ impl FetcherHandle {
             if name.partition < 0 {
                 return Err(Error::InvalidPartition { partition: name.clone() });
             }
-            if let Some(StartAt::Offset(offset)) = start
-                && *offset < 0
-            {
-                return Err(Error::InvalidOffset { partition: name.clone(), offset: *offset });
+            if let Some(offset) = start.and_then(StartAt::offset).filter(|offset| *offset < 0) {
+                return Err(Error::InvalidOffset { partition: name.clone(), offset });
             }
         }
         self.shared.start_if_possible()?;
@@ -339,6 +339,12 @@ impl FetcherHandle {
         started
     }
 
+    /// The oldest position that was lost and reset without telling through poll, if there is one that was not asked for yet:
+    /// [`Error::LogTruncated`] or [`Error::TopicRecreated`]. At most 64 are kept.
+    pub fn take_reset(&self) -> Option<Error> {
+        self.shared.state().resets.pop_front()
+    }
+
     /// Whether the partition is still read on the course that the batch was read on: it has not been sought or given up
     /// since.
     pub fn is_current(&self, batch: &Batch) -> bool {
@@ -407,7 +413,7 @@ impl FetcherHandle {
                 let leader = metadata.leader(&name.topic, name.partition)?;
                 Some((name.clone(), leader, *lookup))
             });
-            let requests = group(with_leader, self.shared.isolation, LOOKUP_TIMEOUT_MS);
+            let requests = group(with_leader, self.shared.isolation, LOOKUP_TIMEOUT_MS, &self.shared.wall_clock);
             let asked = requests.into_iter().map(|request| {
                 let cluster = cluster.clone();
                 Box::pin(async move {

@@ -40,6 +40,7 @@ impl State {
 
     /// Takes about `max_bytes` from the queue; what went wrong in its turn.
     pub(crate) fn take(&mut self, max_bytes: usize) -> Taken {
+        self.act_on_truncations();
         let mut entries = Vec::new();
         let mut bytes = 0;
         while bytes < max_bytes {
@@ -87,6 +88,10 @@ impl State {
                 // Where the policy refuses, the partition is one to be told of.
                 None
             }
+            Failure::Recreated(recreation) => {
+                self.act_on_recreation(place, recreation);
+                None
+            }
         }
     }
 
@@ -94,15 +99,14 @@ impl State {
     pub(crate) fn hand_out(&mut self, mut opened: Opened, now: Instant) -> Batches {
         for entry in std::mem::take(&mut opened.rest).into_iter().rev() {
             let Entry::Answered(answered) = &entry else { continue };
-            if self.current(answered.place, answered.generation).is_some() {
+            if !self.is_stale(answered.place, answered.generation) {
                 self.buffered.put_back(entry);
             } else {
                 self.buffered.drop_unwanted(answered.records.len());
             }
         }
         // Partitions may have been sought while their batches were opened. Rare, so the cells may stay as they are.
-        let stale: Vec<bool> =
-            opened.stretches.iter().map(|of| self.current(of.place, of.generation).is_none()).collect();
+        let stale: Vec<bool> = opened.stretches.iter().map(|of| self.is_stale(of.place, of.generation)).collect();
         if stale.contains(&true) {
             let all = received_bytes(&opened.batches);
             (opened.batches, opened.stretches) = without(opened.batches, opened.stretches, &stale);
@@ -126,6 +130,11 @@ impl State {
             opened.batches.iter().map(|batch| u64::from(batch.open.record_count())).sum::<u64>();
         totals.passed_over_bytes += opened.passed_over_bytes as u64;
         self.buffered.drop_given_up(opened.given_up_bytes);
+    }
+
+    /// Whether what was opened is not wanted any more: the partition was sought, or its log was found truncated.
+    fn is_stale(&mut self, place: usize, generation: u64) -> bool {
+        self.is_truncated(place) || self.current(place, generation).is_none()
     }
 
     /// What is before the batch is handed out; then the application is told.

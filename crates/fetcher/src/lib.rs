@@ -7,8 +7,9 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] and [`ask`] (how much),
-//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`buffered`] (what waits), [`hand_out`] and
+//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] and [`ask`] (how
+//! much), [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader
+//! has what was read), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
 //! the application gets.
@@ -38,6 +39,8 @@ mod silence;
 mod state;
 #[cfg(test)]
 mod tests;
+mod truncation;
+mod validation;
 
 pub use batch::{Batch, BatchProgress, Batches};
 pub use config::{FetcherConfig, IsolationLevel};
@@ -46,7 +49,8 @@ pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
 pub use metrics::{FetchMemory, FetchMetrics, FetchTotals};
-pub use offset_reset::{AutoOffsetReset, Lookup, StartAt};
-pub use ottla_cluster::InvalidSetting;
+pub use offset_reset::{AutoOffsetReset, Lookup, OnTruncation, StartAt};
+pub use ottla_cluster::{InvalidSetting, WallClock};
 pub use position::Course;
 pub use record::{Header, Headers, OwnedRecord, Record, Records, TimestampType};
+pub use truncation::DivergingOffset;

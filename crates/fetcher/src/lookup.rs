@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ottla_cluster::Leader;
+use ottla_cluster::{Leader, WallClock};
 use ottla_wire::messages::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
@@ -47,7 +47,9 @@ pub(crate) fn group(
     wanted: impl IntoIterator<Item = (TopicPartition, Leader, Lookup)>,
     isolation: IsolationLevel,
     timeout_ms: i32,
+    clock: &WallClock,
 ) -> Vec<LookupRequest> {
+    let now_ms = clock.now_ms();
     let mut nodes: BTreeMap<NodeId, LookupRequest> = BTreeMap::new();
     for (name, leader, lookup) in wanted {
         let request = nodes.entry(leader.node).or_insert_with(|| LookupRequest {
@@ -62,7 +64,7 @@ pub(crate) fn group(
         let partition = ListOffsetsPartition {
             partition_index: name.partition,
             current_leader_epoch: leader.epoch.unwrap_or(LeaderEpoch::NONE),
-            timestamp: lookup.timestamp(),
+            timestamp: lookup.timestamp(now_ms),
         };
         let topics = &mut request.request.topics;
         match topics.last_mut().filter(|topic| *topic.name == *name.topic) {
@@ -121,9 +123,9 @@ impl State {
                 wanted.push((partition.name.clone(), leader, lookup));
             }
         }
-        let requests = group(wanted, self.config.isolation_level, LOOKUP_TIMEOUT_MS);
+        let requests = group(wanted, self.config.isolation_level, LOOKUP_TIMEOUT_MS, &self.config.wall_clock);
         let lookups: Vec<_> = requests.into_iter().map(|lookup| StartLookup { id, lookup }).collect();
-        self.watch_lookups(&lookups, now);
+        self.watch_lookups(lookups.iter().map(|start| (start.id, start.lookup.node)), now);
         lookups
     }
 
@@ -131,13 +133,8 @@ impl State {
     pub(crate) fn tell_refused(&mut self, now: Instant) {
         let refused = |(place, slot): (usize, &Option<crate::position::Partition>)| {
             let partition = slot.as_ref().filter(|partition| !partition.untold && partition.is_due(now))?;
-            let Phase::Refused(offset) = partition.phase else { return None };
-            let name = partition.name.clone();
-            let error = match offset {
-                None => Error::NoPosition { partition: name },
-                Some(offset) => Error::OffsetOutOfRange { partition: name, offset },
-            };
-            Some((place, partition.generation, error))
+            let Phase::Refused(refusal) = partition.phase else { return None };
+            Some((place, partition.generation, Error::of_refusal(partition.name.clone(), refusal)))
         };
         let refused: Vec<_> = self.partitions.iter().enumerate().filter_map(refused).collect();
         for (place, generation, error) in refused {
@@ -150,7 +147,11 @@ impl State {
         // Nothing is done about a partition until the application has been told of its failure.
         let waiting = self.partitions.iter().flatten().filter(|partition| {
             let is_refused = matches!(partition.phase, Phase::Refused(_));
-            !partition.untold && (partition.leader.is_none() || partition.wants_lookup().is_some() || is_refused)
+            !partition.untold
+                && (partition.leader.is_none()
+                    || partition.wants_lookup().is_some()
+                    || partition.wants_validation().is_some()
+                    || is_refused)
         });
         waiting.filter_map(|partition| partition.not_before).chain(self.next_late_lookup()).min()
     }
@@ -162,7 +163,7 @@ impl State {
         answer: Result<ListOffsetsResponse, ottla_cluster::Error>,
         now: Instant,
     ) {
-        self.handle_lookup_ended(start, answer.is_ok());
+        self.handle_lookup_ended(start.id, start.lookup.node, answer.is_ok());
         let failure = match answer {
             Ok(response) => {
                 for (name, lookup, looked_up) in start.lookup.read(response) {
@@ -198,7 +199,7 @@ impl State {
         match *looked_up {
             LookedUp::Found(Some(found)) => partition.started(found.offset, found.leader_epoch),
             // No record is as late as that: those to come are.
-            LookedUp::Found(None) if matches!(lookup, Lookup::Timestamp(_)) => {
+            LookedUp::Found(None) if lookup.is_by_time() => {
                 partition.phase = Phase::Starting(Lookup::Latest);
             }
             LookedUp::Found(None) => {
@@ -216,7 +217,8 @@ impl State {
         }
     }
 
-    fn release_lookup(&mut self, name: &TopicPartition, id: u64) -> Option<(usize, u64)> {
+    /// The request is no longer in flight for the partition. Returns where it is if it was.
+    pub(crate) fn release_lookup(&mut self, name: &TopicPartition, id: u64) -> Option<(usize, u64)> {
         let place = self.places.get(name).copied()?;
         let partition = self.partition_mut(place).filter(|partition| partition.in_flight == Some(id))?;
         partition.in_flight = None;

@@ -16,7 +16,6 @@ use ottla_wire::{LeaderEpoch, NodeId};
 use crate::ask::whole_batches;
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
-use crate::position::Phase;
 use crate::state::{Broker, State};
 
 /// Which of the two connections to a broker.
@@ -152,7 +151,7 @@ impl State {
         let mut asked = Vec::with_capacity(due.len());
         for place in due {
             let Some(partition) = self.partition_mut(place) else { continue };
-            let Phase::Fetching { offset, .. } = partition.phase else { continue };
+            let Some(offset) = partition.fetch_offset() else { continue };
             partition.in_flight = Some(id);
             let epoch = partition.leader.and_then(|leader| leader.epoch);
             let fetch_partition = FetchPartition {

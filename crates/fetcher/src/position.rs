@@ -9,6 +9,9 @@
 //!   Awaiting ──▶ Fetching, from the committed offset
 //! ```
 //!
+//! While it fetches, each new leader is asked whether its log has what was read, before more is fetched from it
+//! ([`Validation`], KIP-320).
+//!
 //! There are two positions. The *fetch offset* is where the next Fetch begins; it runs ahead while answers wait to be
 //! handed out. The *position* is what the application has come back from, and what it is told.
 //!
@@ -22,6 +25,7 @@ use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 
 use crate::ask::BatchSizes;
 use crate::offset_reset::Start;
+use crate::truncation::{DivergingOffset, Question, ReadEpochs};
 use crate::{AutoOffsetReset, Lookup, StartAt};
 
 /// What is known of one assigned partition.
@@ -29,6 +33,9 @@ use crate::{AutoOffsetReset, Lookup, StartAt};
 pub(crate) struct Partition {
     pub(crate) name: TopicPartition,
     pub(crate) topic_id: Option<TopicId>,
+    /// The id of the topic that the position is one of; and of the one before, where it was made anew.
+    read_topic_id: Option<TopicId>,
+    former_topic_id: Option<TopicId>,
     pub(crate) leader: Option<Leader>,
     /// What the cluster said instead of describing the topic.
     topic_error: Option<ErrorCode>,
@@ -40,6 +47,9 @@ pub(crate) struct Partition {
     pub(crate) position: Option<i64>,
     /// The leader epoch of the last batch before the position, where one was read (KIP-320).
     pub(crate) position_epoch: Option<LeaderEpoch>,
+    /// The leader epochs of what was fetched.
+    pub(crate) epochs: ReadEpochs,
+    pub(crate) validation: Validation,
     pub(crate) paused: bool,
     /// The request that is in flight for it. The answer to any other changes nothing.
     pub(crate) in_flight: Option<u64>,
@@ -70,11 +80,56 @@ pub(crate) enum Phase {
     Awaiting,
     /// The start is to be looked up.
     Starting(Lookup),
-    /// There is no position and none is to be looked up; the application has to seek. The offset is the one that was
-    /// out of range, if that was why.
-    Refused(Option<i64>),
-    /// It is fetched from here. The epoch is that of the last batch, for finding out about truncation (KIP-320).
-    Fetching { offset: i64, leader_epoch: Option<LeaderEpoch> },
+    /// There is nowhere to read on, and nothing to be looked up; the application has to seek.
+    Refused(Refusal),
+    /// It is fetched from here.
+    Fetching { offset: i64 },
+}
+
+/// Why the application has to seek.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is no position, and no policy to find one.
+    NoPosition,
+    /// The log does not have this offset, and there is no policy.
+    OutOfRange(i64),
+    /// The log was truncated before the position.
+    Truncated(Truncation),
+    /// The topic was made anew, and the position is one of the former.
+    Recreated(Recreation),
+}
+
+/// A log that lost what the application has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Truncation {
+    pub(crate) position: i64,
+    pub(crate) leader_epoch: Option<LeaderEpoch>,
+    /// Where it parted from what was read; `None`: the leader cannot say.
+    pub(crate) diverging: Option<DivergingOffset>,
+}
+
+/// A topic that was deleted and made anew under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recreation {
+    pub(crate) old_id: TopicId,
+    pub(crate) new_id: TopicId,
+}
+
+/// Whether the leader's log has what was read (KIP-320).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Validation {
+    /// As far as it can be told.
+    #[default]
+    Done,
+    /// It is to be asked before anything else is fetched.
+    Needed {
+        /// Where it did not know the epoch that it was asked for before.
+        again: Option<Question>,
+        /// It answered OFFSET_OUT_OF_RANGE: that may be why.
+        is_out_of_range: bool,
+    },
+    /// It has not. The application's next poll acts on it, because nothing is being opened then.
+    Truncated(Option<DivergingOffset>),
 }
 
 impl Partition {
@@ -82,12 +137,16 @@ impl Partition {
         let mut partition = Self {
             name,
             topic_id: None,
+            read_topic_id: None,
+            former_topic_id: None,
             leader: None,
             topic_error: None,
             generation,
-            phase: Phase::Refused(None),
+            phase: Phase::Refused(Refusal::NoPosition),
             position: None,
             position_epoch: None,
+            epochs: ReadEpochs::default(),
+            validation: Validation::Done,
             paused: false,
             in_flight: None,
             untold: false,
@@ -112,23 +171,35 @@ impl Partition {
         self.failures = 0;
         self.cut_answers = 0;
         self.position_epoch = None;
+        self.epochs = ReadEpochs::default();
+        self.validation = Validation::Done;
         (self.phase, self.position) = match Start::decide(at, policy) {
-            Start::At(offset) => (Phase::Fetching { offset, leader_epoch: None }, Some(offset)),
+            Start::At(offset, leader_epoch) => {
+                self.position_epoch = leader_epoch;
+                self.epochs = ReadEpochs::starting_at(offset, leader_epoch);
+                (Phase::Fetching { offset }, Some(offset))
+            }
             Start::Ask(lookup) => (Phase::Starting(lookup), None),
             Start::Await => (Phase::Awaiting, None),
-            Start::Refuse => (Phase::Refused(None), None),
+            Start::Refuse => (Phase::Refused(Refusal::NoPosition), None),
         };
+        self.validate();
     }
 
     /// The log does not have the fetch offset.
     pub(crate) fn out_of_range(&mut self, generation: u64, policy: AutoOffsetReset) {
-        let position = self.position;
-        let offset = self.fetch_offset();
-        self.start(generation, StartAt::Reset, policy);
-        if self.phase == Phase::Refused(None) {
-            self.phase = Phase::Refused(offset);
-            self.position = position;
+        match self.fetch_offset() {
+            Some(offset) if policy == AutoOffsetReset::None => self.refuse(generation, Refusal::OutOfRange(offset)),
+            _ => self.start(generation, StartAt::Reset, policy),
         }
+    }
+
+    /// Sets a course that leads nowhere. The position stays.
+    pub(crate) fn refuse(&mut self, generation: u64, refusal: Refusal) {
+        let (position, position_epoch) = (self.position, self.position_epoch);
+        self.start(generation, StartAt::Reset, AutoOffsetReset::None);
+        (self.position, self.position_epoch) = (position, position_epoch);
+        self.phase = Phase::Refused(refusal);
     }
 
     /// Goes back to `offset`, from where on it is to be fetched again: something could not be read, or had to make room.
@@ -137,13 +208,25 @@ impl Partition {
     pub(crate) fn rewind(&mut self, offset: i64) {
         self.in_flight = None;
         self.untold = false;
-        self.phase = Phase::Fetching { offset, leader_epoch: None };
+        self.phase = Phase::Fetching { offset };
+        self.epochs.rewind(offset);
+        if self.validation != Validation::Done {
+            self.validate();
+        }
     }
 
-    /// The lookup of the start was answered.
+    /// The lookup of the start was answered. By the leader, which need not be asked whether it has what is there.
     pub(crate) fn started(&mut self, offset: i64, leader_epoch: Option<LeaderEpoch>) {
-        self.phase = Phase::Fetching { offset, leader_epoch };
+        self.phase = Phase::Fetching { offset };
         self.position = Some(offset);
+        self.epochs = ReadEpochs::starting_at(offset, leader_epoch);
+        self.succeeded();
+    }
+
+    /// An answer brought batches up to `offset`, of these epochs.
+    pub(crate) fn fetched(&mut self, offset: i64, epochs: ReadEpochs) {
+        self.phase = Phase::Fetching { offset };
+        self.epochs.extend(epochs);
         self.succeeded();
     }
 
@@ -163,14 +246,43 @@ impl Partition {
     /// Where the next Fetch begins.
     pub(crate) fn fetch_offset(&self) -> Option<i64> {
         match self.phase {
-            Phase::Fetching { offset, .. } => Some(offset),
+            Phase::Fetching { offset } => Some(offset),
             Phase::Awaiting | Phase::Starting(_) | Phase::Refused(_) => None,
         }
     }
 
     /// Whether it may be fetched, now or once [`not_before`](Self::not_before) has passed.
     pub(crate) fn wants_fetch(&self) -> bool {
-        matches!(self.phase, Phase::Fetching { .. }) && !self.paused && self.in_flight.is_none() && !self.untold
+        matches!(self.phase, Phase::Fetching { .. })
+            && self.validation == Validation::Done
+            && !self.paused
+            && self.in_flight.is_none()
+            && !self.untold
+    }
+
+    /// Whether the leader is to be asked whether it has what was read.
+    pub(crate) fn needs_validation(&self) -> bool {
+        matches!(self.validation, Validation::Needed { .. })
+    }
+
+    /// What the leader is to be asked before more is fetched from it, now or once [`not_before`](Self::not_before) has passed.
+    pub(crate) fn wants_validation(&self) -> Option<Question> {
+        let Validation::Needed { again, .. } = self.validation else { return None };
+        let question = again.or_else(|| self.epochs.question(self.fetch_offset()?))?;
+        (self.in_flight.is_none() && !self.untold).then_some(question)
+    }
+
+    /// Has the leader asked, where it can tell anything: it has an epoch, and a batch of an earlier one was read. A leader has
+    /// what it wrote itself.
+    pub(crate) fn validate(&mut self) {
+        let leader_epoch = self.leader.map(|leader| leader.epoch);
+        let is_needed = match (self.fetch_offset(), self.epochs.latest(), leader_epoch) {
+            (Some(_), Some(read), Some(Some(current))) => read < current,
+            (Some(_), Some(_), None) => true,
+            _ => false,
+        };
+        let needed = Validation::Needed { again: None, is_out_of_range: false };
+        self.validation = if is_needed { needed } else { Validation::Done };
     }
 
     /// The lookup that is to be made, now or once [`not_before`](Self::not_before) has passed. A paused partition's,
@@ -192,23 +304,49 @@ impl Partition {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// Takes in what is known of it.
-    pub(crate) fn update_leader(&mut self, metadata: &Metadata) {
+    /// Takes in what is known of it. Says so where the topic is not the one any more that the position is one of.
+    pub(crate) fn update_leader(&mut self, metadata: &Metadata) -> Option<Recreation> {
         let topic = metadata.topic(&self.name.topic);
         self.topic_id = topic.and_then(|topic| topic.id);
         self.topic_error = topic.and_then(|topic| topic.error);
+        let recreation = self.topic_id.and_then(|id| self.notice_topic_id(id));
         self.set_leader(metadata.leader(&self.name.topic, self.name.partition));
+        recreation
+    }
+
+    fn notice_topic_id(&mut self, new_id: TopicId) -> Option<Recreation> {
+        let old_id = match self.read_topic_id {
+            // Ids never come back: a broker that still has the former one is behind.
+            Some(_) if self.former_topic_id == Some(new_id) => return None,
+            Some(old_id) if old_id != new_id => old_id,
+            _ => {
+                self.read_topic_id = Some(new_id);
+                return None;
+            }
+        };
+        (self.read_topic_id, self.former_topic_id) = (Some(new_id), Some(old_id));
+        self.in_flight = None;
+        (self.failures, self.not_before) = (0, None);
+        self.fetch_offset().map(|_| Recreation { old_id, new_id })
     }
 
     /// Takes in who leads it. A leader that is news ends the back-off, and the wait for the old one's answer: that may
     /// never come.
     pub(crate) fn set_leader(&mut self, leader: Option<Leader>) {
-        if leader.map(|leader| leader.node) != self.leader.map(|leader| leader.node) {
+        if leader == self.leader {
+            return;
+        }
+        let is_another_node = leader.map(|leader| leader.node) != self.leader.map(|leader| leader.node);
+        let is_lookup =
+            matches!(self.phase, Phase::Starting(_)) || matches!(self.validation, Validation::Needed { .. });
+        // What the same node found as a former leader is out of date, but for what it read.
+        if is_another_node || is_lookup {
             self.in_flight = None;
         }
-        if leader != self.leader {
-            self.leader = leader;
-            (self.failures, self.not_before) = (0, None);
+        self.leader = leader;
+        (self.failures, self.not_before) = (0, None);
+        if !matches!(self.validation, Validation::Truncated(_)) {
+            self.validate();
         }
     }
 }
@@ -258,7 +396,7 @@ mod tests {
 
         partition.started(9, None);
         partition.out_of_range(3, AutoOffsetReset::None);
-        assert_eq!((partition.phase, partition.position), (Phase::Refused(Some(9)), Some(9)));
+        assert_eq!((partition.phase, partition.position), (Phase::Refused(Refusal::OutOfRange(9)), Some(9)));
     }
 
     #[test]

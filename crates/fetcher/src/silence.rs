@@ -13,11 +13,10 @@ use std::time::Instant;
 use ottla_cluster::LATE;
 use ottla_wire::NodeId;
 
-use crate::lookup::StartLookup;
 use crate::plan::Fetch;
 use crate::state::State;
 
-/// A lookup of starts that is in flight.
+/// A lookup of starts, or of where epochs end, that is in flight.
 #[derive(Debug)]
 pub(crate) struct LookupInFlight {
     id: u64,
@@ -45,15 +44,13 @@ impl State {
     }
 
     /// Lookups were sent.
-    pub(crate) fn watch_lookups(&mut self, lookups: &[StartLookup], now: Instant) {
-        let sent = lookups.iter().map(|start| (start.id, start.lookup.node));
+    pub(crate) fn watch_lookups(&mut self, sent: impl Iterator<Item = (u64, NodeId)>, now: Instant) {
         self.lookups.extend(sent.map(|(id, node)| LookupInFlight { id, node, late_at: Some(now + LATE) }));
     }
 
     /// A lookup was answered, or failed.
-    pub(crate) fn handle_lookup_ended(&mut self, start: &StartLookup, is_answered: bool) {
-        let node = start.lookup.node;
-        self.lookups.retain(|lookup| (lookup.id, lookup.node) != (start.id, node));
+    pub(crate) fn handle_lookup_ended(&mut self, id: u64, node: NodeId, is_answered: bool) {
+        self.lookups.retain(|lookup| (lookup.id, lookup.node) != (id, node));
         if is_answered {
             self.handle_heard(node);
         } else {

@@ -5,7 +5,7 @@
 //! back ([`answer`](crate::answer), [`lookup`](crate::lookup)) and wait until it says so; the application's calls change
 //! it directly, so that a seek or a pause holds from the moment when its call returns.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,11 @@ pub(crate) struct State {
     pub(crate) totals: FetchTotals,
     /// The lookups of starts that are in flight.
     pub(crate) lookups: Vec<LookupInFlight>,
+    /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
+    pub(crate) to_validate: BTreeSet<usize>,
+    pub(crate) truncated: BTreeSet<usize>,
+    /// What was done about lost positions without the application.
+    pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll has changed what the tasks have to do.
@@ -76,6 +81,9 @@ impl State {
             handed_out: HandedOut::default(),
             totals: FetchTotals::default(),
             lookups: Vec::new(),
+            to_validate: BTreeSet::new(),
+            truncated: BTreeSet::new(),
+            resets: VecDeque::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
             may_await: false,
@@ -113,6 +121,7 @@ impl State {
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = Some(partition);
         }
+        self.to_validate.insert(place);
     }
 
     fn unassign(&mut self, name: &TopicPartition) {
@@ -126,24 +135,22 @@ impl State {
 
     /// Reads on from elsewhere. What is buffered is dropped, and what is in flight will be.
     pub(crate) fn seek(&mut self, name: &TopicPartition, start: StartAt) -> Result<(), Error> {
-        match start {
-            StartAt::Offset(offset) if offset < 0 => {
-                return Err(Error::InvalidOffset { partition: name.clone(), offset });
-            }
-            _ => {}
+        if let Some(offset) = start.offset().filter(|offset| *offset < 0) {
+            return Err(Error::InvalidOffset { partition: name.clone(), offset });
         }
         let place = self.place(name)?;
         self.start(place, start);
         Ok(())
     }
 
-    fn start(&mut self, place: usize, start: StartAt) {
+    pub(crate) fn start(&mut self, place: usize, start: StartAt) {
         let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
         self.may_await |= start == StartAt::Committed;
         self.buffered.discard(place);
         if let Some(partition) = self.partition_mut(place) {
             partition.start(generation, start, policy);
         }
+        self.to_validate.insert(place);
     }
 
     /// Stops fetching a partition and handing out what is buffered of it, which is kept while there is memory.
@@ -242,8 +249,8 @@ impl State {
 
     /// Takes in what is known of the cluster.
     pub(crate) fn update_metadata(&mut self, metadata: &Metadata) {
-        for partition in self.partitions.iter_mut().flatten() {
-            partition.update_leader(metadata);
+        for place in 0..self.partitions.len() {
+            self.update_partition(place, metadata);
         }
         let leads = |partitions: &[Option<Partition>], place: usize| {
             partitions.get(place)?.as_ref()?.leader.map(|leader| leader.node)
@@ -267,6 +274,20 @@ impl State {
         // One with a fetch in flight stays until that is answered.
         self.brokers.retain(|_, broker| !broker.order.is_empty() || broker.sent_at.iter().any(Option::is_some));
         self.doubt_silent_brokers();
+    }
+
+    fn update_partition(&mut self, place: usize, metadata: &Metadata) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        let recreation = partition.update_leader(metadata);
+        let generation = partition.generation;
+        if let Some(recreation) = recreation {
+            // Nothing is fetched until the application has been handed what the former topic had.
+            partition.untold = true;
+            self.buffered.push_failure(place, generation, Failure::Recreated(recreation));
+        }
+        if self.partition(place).is_some_and(Partition::needs_validation) {
+            self.to_validate.insert(place);
+        }
     }
 
     /// The brokers that lead assigned partitions.

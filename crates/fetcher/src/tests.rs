@@ -27,6 +27,7 @@ use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
 mod silence;
+mod validation;
 
 const ONE: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);
@@ -295,6 +296,8 @@ fn out_of_range_is_acted_on_when_what_is_before_it_has_been_handed_out() {
     let config = FetcherConfig { auto_offset_reset: AutoOffsetReset::Earliest, ..FetcherConfig::default() };
     let (mut state, now) = (state(1, config), Instant::now());
     let place = state.places[&name(0)];
+    // Without an epoch nobody can be asked whether the log was truncated.
+    state.partition_mut(place).unwrap().set_leader(Some(Leader { node: ONE, epoch: None }));
     let fetch = send(&mut state, Lane::Main, now);
     answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())])], now);
     let fetch = send(&mut state, Lane::Main, now);

@@ -74,9 +74,9 @@ pub use ottla_admin::Admin;
 pub use ottla_cluster::{Address, Cluster, Connector, MetadataRecoveryStrategy};
 pub use ottla_consumer::{
     AssignmentChange, AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, ConsumerRecord,
-    CorruptRecord, FetchMemory, FetchMetrics, FetchTotals, GroupMetadata, IsolationLevel, ListenerResult, Lookup,
-    OffsetAndMetadata, OffsetAndTimestamp, OwnedRecord, PartitionStream, RebalanceListener, Record, Records, StartAt,
-    TimestampType,
+    CorruptRecord, DivergingOffset, FetchMemory, FetchMetrics, FetchTotals, GroupMetadata, IsolationLevel,
+    ListenerResult, Lookup, OffsetAndMetadata, OffsetAndTimestamp, OnTruncation, OwnedRecord, PartitionStream,
+    RebalanceListener, Record, Records, StartAt, TimestampType, WallClock,
 };
 pub use ottla_producer::{
     Acks, CloseReport, Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendError,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_cluster::WallClock;
 use ottla_wire::compression::{Compression, CompressionLevel};
 
 use crate::{Error, Partitioner};
@@ -53,38 +54,6 @@ impl FromStr for Acks {
             "all" | "-1" => Ok(Self::All),
             _ => Err(invalid("acks", format!("is {text:?}, which is none of 0, 1, all"))),
         }
-    }
-}
-
-/// Where creation times of records come from: milliseconds since 1970.
-///
-/// The default reads the system's clock; a test sets one of its own.
-#[derive(Clone)]
-pub struct WallClock(Arc<dyn Fn() -> i64 + Send + Sync>);
-
-impl WallClock {
-    /// A clock that asks `milliseconds_since_1970`.
-    pub fn new(milliseconds_since_1970: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(milliseconds_since_1970))
-    }
-
-    /// The system's clock.
-    pub fn system() -> Self {
-        #[allow(clippy::disallowed_methods, reason = "this is where wall-clock time is injected")]
-        Self::new(|| {
-            let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            since_1970.map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
-        })
-    }
-
-    pub(crate) fn now_ms(&self) -> i64 {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for WallClock {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("WallClock")
     }
 }
 

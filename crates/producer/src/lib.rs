@@ -29,8 +29,9 @@ mod shared;
 
 pub use builder::ProducerBuilder;
 pub use completion::Delivery;
-pub use config::{Acks, WallClock};
+pub use config::Acks;
 pub use error::{Error, SendError, SendFailure};
+pub use ottla_cluster::WallClock;
 pub use partitioner::Partitioner;
 pub use producer::{CloseReport, Producer};
 pub use record::{Payload, ProducerRecord, RecordMetadata};

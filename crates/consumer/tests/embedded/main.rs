@@ -12,6 +12,7 @@ mod corrupt;
 mod faults;
 mod group;
 mod listener;
+mod lost_positions;
 mod membership;
 mod memory;
 mod partition_streams;

@@ -1,0 +1,297 @@
+//! Asking new leaders whether their logs have what was read, and what follows if not (OffsetForLeaderEpoch, KIP-320).
+//!
+//! Nothing is fetched from a leader before it has answered. What is buffered goes on being handed out meanwhile, because it was
+//! replicated when it was fetched, as all was that was handed out before. As soon as an answer tells where the log parted from
+//! what was fetched, nothing behind that is handed out any more:
+//!
+//! | the application has been handed | what follows |
+//! |---|---|
+//! | nothing from there on | what is buffered is dropped; reading goes on at the position |
+//! | more | as [`OnTruncation`] says: reading goes on where the logs parted, or the application is told |
+//!
+//! A broker that cannot be asked (no OffsetForLeaderEpoch, no epochs, or only for those who administer it) is believed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_cluster::Leader;
+use ottla_wire::messages::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
+    OffsetForLeaderTopic,
+};
+use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicPartition};
+
+use crate::answer::is_answered_by_waiting;
+use crate::buffered::Failure;
+use crate::position::{Partition, Recreation, Refusal, Truncation, Validation};
+use crate::state::State;
+use crate::truncation::{DivergingOffset, Question, Verdict};
+use crate::{AutoOffsetReset, Error, OnTruncation, StartAt};
+
+/// One OffsetForLeaderEpoch for partitions that share a leader.
+#[derive(Debug)]
+pub(crate) struct ValidationRequest {
+    pub(crate) id: u64,
+    pub(crate) node: NodeId,
+    pub(crate) request: OffsetForLeaderEpochRequest,
+    asked: BTreeMap<TopicPartition, Question>,
+}
+
+impl ValidationRequest {
+    fn new(id: u64, node: NodeId) -> Self {
+        let request =
+            OffsetForLeaderEpochRequest { replica_id: NodeId::NONE, ..OffsetForLeaderEpochRequest::default() };
+        Self { id, node, request, asked: BTreeMap::new() }
+    }
+
+    fn ask(&mut self, name: TopicPartition, leader: Leader, question: Question) {
+        let partition = OffsetForLeaderPartition {
+            partition: name.partition,
+            current_leader_epoch: leader.epoch.unwrap_or(LeaderEpoch::NONE),
+            leader_epoch: question.epoch,
+        };
+        let topics = &mut self.request.topics;
+        if let Some(topic) = topics.last_mut().filter(|topic| *topic.topic == *name.topic) {
+            topic.partitions.push(partition);
+        } else {
+            let topic = name.topic.as_ref().to_owned();
+            topics.push(OffsetForLeaderTopic { topic, partitions: vec![partition] });
+        }
+        self.asked.insert(name, question);
+    }
+}
+
+impl State {
+    /// What leaders are to be asked now.
+    pub(crate) fn next_validations(&mut self, now: Instant) -> Vec<ValidationRequest> {
+        if self.to_validate.is_empty() {
+            return Vec::new();
+        }
+        let id = self.new_generation();
+        let mut nodes: BTreeMap<NodeId, ValidationRequest> = BTreeMap::new();
+        let places: Vec<usize> = self.to_validate.iter().copied().collect();
+        for place in places {
+            let Some(partition) = self.partition_mut(place).filter(|partition| partition.needs_validation()) else {
+                self.to_validate.remove(&place);
+                continue;
+            };
+            let (Some(question), Some(leader)) = (partition.wants_validation(), partition.leader) else { continue };
+            if partition.is_due(now) {
+                partition.in_flight = Some(id);
+                let request = nodes.entry(leader.node).or_insert_with(|| ValidationRequest::new(id, leader.node));
+                request.ask(partition.name.clone(), leader, question);
+            }
+        }
+        self.watch_lookups(nodes.keys().map(|node| (id, *node)), now);
+        nodes.into_values().collect()
+    }
+
+    /// Takes in the answer; `Err`: there is none.
+    pub(crate) fn handle_validation(
+        &mut self,
+        asked: &ValidationRequest,
+        answer: Result<OffsetForLeaderEpochResponse, ottla_cluster::Error>,
+        now: Instant,
+    ) {
+        self.handle_lookup_ended(asked.id, asked.node, answer.is_ok());
+        let failure = match answer {
+            Ok(response) => {
+                for topic in response.topics {
+                    let name: Arc<str> = topic.topic.into();
+                    for end in &topic.partitions {
+                        let name = TopicPartition { topic: Arc::clone(&name), partition: end.partition };
+                        self.handle_epoch_end(asked, &name, end, now);
+                    }
+                }
+                None
+            }
+            Err(error) => Some(error),
+        };
+        // Those that the answer left out, or all of them.
+        for name in asked.asked.keys() {
+            let Some((place, generation)) = self.release_lookup(name, asked.id) else { continue };
+            match &failure {
+                Some(error) if is_unsupported(error) => self.validated(place),
+                Some(error) if !error.is_retriable() => {
+                    self.fail(place, generation, Error::Cluster(error.clone()), now);
+                }
+                _ => {
+                    self.refresh(place);
+                    self.retry_later(place, generation, now);
+                }
+            }
+        }
+    }
+
+    fn handle_epoch_end(
+        &mut self,
+        asked: &ValidationRequest,
+        name: &TopicPartition,
+        end: &EpochEndOffset,
+        now: Instant,
+    ) {
+        let Some(question) = asked.asked.get(name) else { return };
+        let Some((place, generation)) = self.release_lookup(name, asked.id) else { return };
+        match end.error_code {
+            ErrorCode::None => {
+                let end = end
+                    .leader_epoch
+                    .known()
+                    .filter(|_| end.end_offset >= 0)
+                    .map(|leader_epoch| DivergingOffset { offset: end.end_offset, leader_epoch });
+                self.judge(place, *question, end);
+            }
+            // Before Kafka 2.3 only those may ask who may administer the cluster.
+            ErrorCode::ClusterAuthorizationFailed | ErrorCode::UnsupportedForMessageFormat => self.validated(place),
+            error_code if is_answered_by_waiting(error_code) => {
+                self.refresh(place);
+                self.retry_later(place, generation, now);
+            }
+            error_code => {
+                let (attempted, partition, node) = ("OffsetForLeaderEpoch", name.clone(), asked.node);
+                self.fail(place, generation, Error::Refused { attempted, partition, node, error_code }, now);
+            }
+        }
+    }
+
+    /// The leader's log knows this of what was read.
+    fn judge(&mut self, place: usize, question: Question, answer: Option<DivergingOffset>) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        match partition.epochs.judge(question, answer) {
+            Verdict::Agrees => self.validated(place),
+            Verdict::AskAgain(question) => {
+                let is_out_of_range = matches!(partition.validation, Validation::Needed { is_out_of_range: true, .. });
+                partition.validation = Validation::Needed { again: Some(question), is_out_of_range };
+            }
+            Verdict::Parted(diverging) => self.parted(place, Some(diverging)),
+            Verdict::Unknown => self.parted(place, None),
+        }
+    }
+
+    /// A Fetch was answered by where the log parts from what was read.
+    pub(crate) fn handle_diverging(&mut self, place: usize, answer: DivergingOffset) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        let question = partition.fetch_offset().and_then(|offset| partition.epochs.question(offset));
+        match question {
+            Some(question) => self.judge(place, question, Some(answer)),
+            None => self.parted(place, Some(answer)),
+        }
+        if self.partition(place).is_some_and(Partition::needs_validation) {
+            self.to_validate.insert(place);
+        }
+    }
+
+    /// The log does not have the fetch offset, as its leader says. Because it was truncated?
+    pub(crate) fn handle_out_of_range(&mut self, place: usize, generation: u64) {
+        let Some(partition) = self.current(place, generation) else { return };
+        let can_ask = partition.leader.is_some_and(|leader| leader.epoch.is_some());
+        if can_ask && partition.epochs.latest().is_some() {
+            partition.validation = Validation::Needed { again: None, is_out_of_range: true };
+            self.to_validate.insert(place);
+            return;
+        }
+        self.push_out_of_range(place);
+    }
+
+    fn push_out_of_range(&mut self, place: usize) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        // Nothing is fetched until the application has been handed what is before it.
+        partition.untold = true;
+        let generation = partition.generation;
+        self.buffered.push_failure(place, generation, Failure::OutOfRange);
+    }
+
+    /// The leader has what was read, as far as can be told.
+    fn validated(&mut self, place: usize) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        let is_out_of_range = matches!(partition.validation, Validation::Needed { is_out_of_range: true, .. });
+        partition.validation = Validation::Done;
+        partition.succeeded();
+        if is_out_of_range {
+            self.push_out_of_range(place);
+        }
+    }
+
+    fn parted(&mut self, place: usize, diverging: Option<DivergingOffset>) {
+        let Some(partition) = self.partition_mut(place) else { return };
+        partition.validation = Validation::Truncated(diverging);
+        partition.succeeded();
+        self.truncated.insert(place);
+    }
+
+    /// Acts on logs that were found truncated. To be called while nothing is being opened: what was opened before is on
+    /// [its way](Self::is_truncated) to nowhere.
+    pub(crate) fn act_on_truncations(&mut self) {
+        while let Some(place) = self.truncated.pop_first() {
+            let Some(partition) = self.partition(place) else { continue };
+            if let Validation::Truncated(diverging) = partition.validation {
+                self.act_on_truncation(place, diverging);
+            }
+        }
+    }
+
+    fn act_on_truncation(&mut self, place: usize, diverging: Option<DivergingOffset>) {
+        let (policy, generation) = (self.config.auto_offset_reset, self.new_generation());
+        let tells = self.config.on_truncation == OnTruncation::Tell || policy == AutoOffsetReset::None;
+        self.buffered.discard(place);
+        self.is_news = true;
+        let Some(partition) = self.partition_mut(place) else { return };
+        let Some(position) = partition.position else { return };
+        partition.validation = Validation::Done;
+        let leader_epoch = partition.position_epoch;
+        let is_kept = |end: DivergingOffset| {
+            position <= end.offset && leader_epoch.is_none_or(|leader_epoch| leader_epoch <= end.leader_epoch)
+        };
+        if diverging.is_some_and(is_kept) {
+            partition.rewind(position);
+            partition.validate();
+            self.to_validate.insert(place);
+            return;
+        }
+        let truncation = Truncation { position, leader_epoch, diverging };
+        let error = Error::of_refusal(partition.name.clone(), Refusal::Truncated(truncation));
+        if tells {
+            partition.refuse(generation, Refusal::Truncated(truncation));
+        } else {
+            self.start(place, diverging.map_or(StartAt::Reset, StartAt::from));
+            self.push_reset(error);
+        }
+    }
+
+    /// The application has been handed what a former topic of the same name had.
+    pub(crate) fn act_on_recreation(&mut self, place: usize, recreation: Recreation) {
+        let (policy, generation) = (self.config.auto_offset_reset, self.new_generation());
+        let Some(partition) = self.partition_mut(place) else { return };
+        if policy == AutoOffsetReset::None {
+            partition.refuse(generation, Refusal::Recreated(recreation));
+            return;
+        }
+        let error = Error::of_refusal(partition.name.clone(), Refusal::Recreated(recreation));
+        // Whatever the policy says of a first start: nobody has read anything of the new topic.
+        self.start(place, StartAt::Earliest);
+        self.push_reset(error);
+    }
+
+    /// Whether a partition's log was found truncated, which has not been acted on: what is opened of it may be gone.
+    pub(crate) fn is_truncated(&self, place: usize) -> bool {
+        self.truncated.contains(&place)
+    }
+
+    fn push_reset(&mut self, error: Error) {
+        tracing::warn!(%error, "reading goes on elsewhere");
+        if self.resets.len() == MOST_RESETS {
+            self.resets.pop_front();
+        }
+        self.resets.push_back(error);
+    }
+}
+
+/// Whether the broker does not know OffsetForLeaderEpoch.
+fn is_unsupported(error: &ottla_cluster::Error) -> bool {
+    let ottla_cluster::Error::Connection { source, .. } = error else { return false };
+    matches!(source, ottla_connection::Error::UnsupportedVersion { .. })
+}
+
+/// So many are kept when nobody asks.
+const MOST_RESETS: usize = 64;
