@@ -319,8 +319,7 @@ impl State {
             partition.fetched(part.next_offset, part.epochs);
             let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;
-            let answered =
-                Answered { place, generation, position, records, high_watermark, aborted, _waiting: waiting };
+            let answered = Answered { place, generation, position, records, high_watermark, aborted, waiting };
             self.buffered.push(Entry::Answered(answered));
         } else {
             self.totals.passed_over_bytes += part.records.len() as u64;

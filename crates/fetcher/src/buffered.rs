@@ -42,7 +42,7 @@ pub(crate) struct Answered {
     pub(crate) high_watermark: i64,
     pub(crate) aborted: AbortedTransactions,
     /// Of the answer that it came in, where that takes memory of the pool.
-    pub(crate) _waiting: Option<Arc<WaitingAnswer>>,
+    pub(crate) waiting: Option<Arc<WaitingAnswer>>,
 }
 
 /// What went wrong, to be acted on when the application has got so far.
@@ -193,6 +193,40 @@ impl Buffered {
         given_up
     }
 
+    /// Drops all records but those of the answer that the first entry came in, and of each partition what has come behind what
+    /// was dropped. Gives the place, the generation and the first offset of each that had some.
+    pub(crate) fn give_up_all_but_first(&mut self) -> Vec<(usize, u64, i64)> {
+        let mut given_up: BTreeMap<usize, (u64, i64)> = BTreeMap::new();
+        for (place, generation, position) in self.give_up_paused() {
+            given_up.insert(place, (generation, position));
+        }
+        let first = match self.queue.front() {
+            Some(Entry::Answered(answered)) => answered.waiting.as_ref().map(Arc::as_ptr),
+            _ => None,
+        };
+        let (mut bytes, mut is_first) = (0, true);
+        self.queue.retain(|entry| {
+            let is_of_first = std::mem::replace(&mut is_first, false);
+            match entry {
+                Entry::Answered(answered) => {
+                    // Nothing is gained by dropping what takes no memory of the pool, and it would come again at once.
+                    let waiting = answered.waiting.as_ref().map(Arc::as_ptr);
+                    let shares = waiting.is_none() || waiting == first;
+                    let stays = (is_of_first || shares) && !given_up.contains_key(&answered.place);
+                    if !stays {
+                        given_up.entry(answered.place).or_insert((answered.generation, answered.position));
+                        bytes += answered.records.len();
+                    }
+                    stays
+                }
+                Entry::Failed { place, .. } => !given_up.contains_key(place),
+                Entry::BrokerFailed { .. } => true,
+            }
+        });
+        self.drop_given_up(bytes);
+        given_up.into_iter().map(|(place, (generation, position))| (place, generation, position)).collect()
+    }
+
     /// A partition is no longer assigned.
     pub(crate) fn forget(&mut self, place: usize) {
         self.discard(place);
@@ -212,7 +246,7 @@ mod tests {
             records: Bytes::new(),
             high_watermark: 0,
             aborted: AbortedTransactions::default(),
-            _waiting: None,
+            waiting: None,
         })
     }
 

@@ -17,6 +17,7 @@ use crate::driver;
 use crate::hand_out::Taken;
 use crate::handed_out::Completed;
 use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
+use crate::make_room::Room;
 use crate::opener::Opener;
 use crate::position::Course;
 use crate::state::State;
@@ -32,6 +33,7 @@ use crate::{
 pub struct Fetcher {
     handle: FetcherHandle,
     opener: Opener,
+    room: Room,
     max_poll_bytes: usize,
     fetch_buffer_max_bytes: usize,
 }
@@ -86,7 +88,7 @@ impl Fetcher {
             changed: Notify::new(),
         };
         let handle = FetcherHandle { shared: Arc::new(shared) };
-        Ok(Self { handle, opener, max_poll_bytes, fetch_buffer_max_bytes })
+        Ok(Self { handle, opener, room: Room::default(), max_poll_bytes, fetch_buffer_max_bytes })
     }
 
     /// A handle for other tasks.
@@ -119,6 +121,9 @@ impl Fetcher {
         let mut starved_at: Option<Instant> = None;
         loop {
             let ready = shared.ready.notified();
+            let released = shared.pool.released();
+            tokio::pin!(released);
+            released.as_mut().enable();
             if let Some(batches) = self.take()? {
                 return Ok(batches);
             }
@@ -142,6 +147,7 @@ impl Fetcher {
             tokio::select! {
                 biased; // what has come goes before the end of the wait
                 () = ready => {}
+                () = released, if self.room.is_lacking() => {}
                 () = tokio::time::sleep_until(starved_at.unwrap_or(deadline)) => {}
             }
         }
@@ -163,11 +169,21 @@ impl Fetcher {
                 taken
             };
             let entries = match taken {
-                Taken::Nothing => return Ok(None),
-                Taken::Failure(error) => return Err(error),
                 Taken::Entries(entries) => entries,
+                Taken::Nothing => {
+                    self.room.made(shared);
+                    return Ok(None);
+                }
+                Taken::Failure(error) => {
+                    self.room.made(shared);
+                    return Err(error);
+                }
             };
             let opened = self.opener.open(entries);
+            let lacks_memory = opened.lacks_memory;
+            if !lacks_memory {
+                self.room.made(shared);
+            }
             let mut state = shared.state();
             let batches = state.hand_out(opened, now());
             shared.tell_news(&mut state);
@@ -176,6 +192,10 @@ impl Fetcher {
             }
             // All of it was passed over: control batches, aborted transactions.
             state.begin_poll(now());
+            drop(state);
+            if lacks_memory && !self.room.make(shared) {
+                return Ok(None);
+            }
         }
     }
 
@@ -184,6 +204,9 @@ impl Fetcher {
         let shared = &self.handle.shared;
         let state = shared.state();
         let usage = shared.pool.usage();
+        if self.room.is_lacking() {
+            return Some(usage.held()).filter(|held| usage.reading == 0 && *held > 0);
+        }
         let is_starving = usage.reading == 0 && (usage.is_waited_for || state.budget.is_exhausted(usage.used));
         (state.buffered.is_empty() && usage.used > 0 && is_starving).then_some(usage.used)
     }
@@ -465,6 +488,14 @@ impl Shared {
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops all that is buffered but what came with the first of it. False if there is nothing.
+    pub(crate) fn give_up_all_but_first(&self) -> bool {
+        let mut state = self.state();
+        let given_up = state.give_up_all_but_first();
+        self.tell_news(&mut state);
+        given_up
     }
 
     fn tell_news(&self, state: &mut State) {

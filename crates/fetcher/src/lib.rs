@@ -11,7 +11,7 @@
 //! much), [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader
 //! has what was read), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
-//! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
+//! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and [`record`] what
 //! the application gets.
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ mod fetcher;
 mod hand_out;
 mod handed_out;
 mod lookup;
+mod make_room;
 mod metrics;
 mod offset_reset;
 mod opener;

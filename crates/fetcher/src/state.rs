@@ -72,7 +72,7 @@ impl State {
     pub(crate) fn new(config: FetcherConfig, backoff: Backoff) -> Self {
         let fetch_max = usize::try_from(config.fetch_max_bytes).unwrap_or(1);
         Self {
-            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max),
+            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max).for_polls_of(config.max_poll_bytes),
             config,
             partitions: Vec::new(),
             places: BTreeMap::new(),
@@ -177,7 +177,18 @@ impl State {
     /// False if there is nothing.
     pub(crate) fn give_up_paused(&mut self) -> bool {
         let given_up = self.buffered.give_up_paused();
-        for (place, generation, position) in &given_up {
+        self.fetch_again(&given_up)
+    }
+
+    /// Drops all that is buffered but what came with the first of it, so that there is memory to open that: the rest will be
+    /// fetched again. False if there is nothing.
+    pub(crate) fn give_up_all_but_first(&mut self) -> bool {
+        let given_up = self.buffered.give_up_all_but_first();
+        self.fetch_again(&given_up)
+    }
+
+    fn fetch_again(&mut self, given_up: &[(usize, u64, i64)]) -> bool {
+        for (place, generation, position) in given_up {
             if let Some(partition) = self.current(*place, *generation) {
                 partition.rewind(*position);
             }

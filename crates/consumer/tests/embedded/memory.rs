@@ -259,3 +259,114 @@ async fn every_byte_that_was_fetched_is_counted_once_wherever_it_went() {
     assert_eq!((totals.waiting_bytes(), totals.given_up_bytes, totals.cut_bytes), (0, 0, 0));
     assert!(totals.fetches >= 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_record_keeps_nothing_but_itself_in_memory() {
+    let setup = filled(1, 1).await;
+    setup.append_bytes(0, large_batch(20_000, Compression::Zstd), 1).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let mut records = Vec::new();
+    while records.len() < 21 {
+        for batch in &consumer.poll(LONG).await.unwrap() {
+            records.extend(batch.records().map(|record| batch.to_owned_record(&record.unwrap())));
+        }
+    }
+    let held = consumer.fetch_metrics().memory.held_bytes;
+    assert!(held >= 20 * 20_000, "{held} bytes");
+    let detached: Vec<_> = records.iter().cloned().map(ottla_consumer::OwnedRecord::detach).collect();
+    assert_eq!(consumer.fetch_metrics().memory.held_bytes, held);
+    drop(records);
+    assert_eq!(consumer.fetch_metrics().memory.used_bytes, 0);
+    assert!(detached.iter().all(|record| record.value().unwrap().iter().eq([b'x'; 20_000].iter())));
+}
+
+/// Reads so many records, and says how many bytes their values had; the memory stays within the bound.
+async fn read_within(consumer: &mut ottla_consumer::Consumer, records: usize, bound: usize) -> usize {
+    let (mut read, mut bytes) = (0, 0);
+    while read < records {
+        let batches = consumer.poll(LONG).await.unwrap();
+        assert!(!batches.is_empty(), "poll stalled after {read}");
+        for batch in &batches {
+            for record in batch.records() {
+                bytes += record.unwrap().value().unwrap().len();
+                read += 1;
+            }
+        }
+        let memory = consumer.fetch_metrics().memory;
+        assert!(memory.used_bytes + memory.idle_bytes <= bound, "{memory:?}");
+    }
+    assert_eq!(read, records, "nothing twice");
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_of_batches_that_were_compressed_well_keeps_the_bound() {
+    let setup = Setup::start(1, 1).await;
+    for _ in 0..50 {
+        setup.append_bytes(0, large_batch(100_000, Compression::Zstd), 1).await;
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(10 * BOUND).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let mut held = Vec::new();
+    let error = loop {
+        match consumer.poll(LONG).await {
+            Ok(batches) => held.extend(batches),
+            Err(error) => break error,
+        }
+        let memory = consumer.fetch_metrics().memory;
+        assert!(memory.used_bytes <= 10 * BOUND, "{memory:?}");
+    };
+    assert!(
+        matches!(error, Error::Fetch(FetchError::BufferHeld { held_bytes, .. }) if held_bytes > 9 * BOUND),
+        "{error}"
+    );
+    assert!((20..27).contains(&held.len()), "{}", held.len());
+    let before = held.len();
+    held.clear();
+    read_within(&mut consumer, 50 - before, 10 * BOUND).await;
+    assert_eq!(consumer.fetch_metrics().totals.given_up_bytes, 0, "it was there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_becomes_much_more_than_any_before_it_finds_room() {
+    let setup = filled(1, 3).await;
+    for index in 0..3 {
+        setup.append_bytes(index, large_batch(3 * BOUND, Compression::Lz4), 1).await;
+        for _ in 0..40 {
+            setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+        }
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(8 * BOUND).build().unwrap();
+    consumer.assign((0..3).map(partition)).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let bytes = read_within(&mut consumer, 3 * 61, 8 * BOUND).await;
+    assert_eq!(bytes, 3 * (60 * 20_000 + 3 * BOUND));
+    assert!(consumer.fetch_metrics().totals.given_up_bytes > 0, "there was no need to make room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_becomes_more_than_the_bound_gets_through_alone() {
+    let setup = filled(1, 2).await;
+    for index in 0..2 {
+        setup.append_bytes(index, large_batch(20 * BOUND, Compression::Gzip), 1).await;
+        setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
+    consumer.assign((0..2).map(partition)).unwrap();
+    let (mut records, mut large) = (0, 0);
+    while records < 2 * 22 {
+        let batches = consumer.poll(LONG).await.unwrap();
+        assert!(!batches.is_empty(), "poll stalled");
+        records += batches.record_count();
+        let memory = consumer.fetch_metrics().memory;
+        if memory.used_bytes > BOUND {
+            assert_eq!((batches.len(), memory.receiving_bytes), (1, 0), "{memory:?}");
+            large += 1;
+        }
+    }
+    assert_eq!((records, large), (2 * 22, 2));
+    assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
+    let memory = consumer.fetch_metrics().memory;
+    assert!(memory.used_bytes == 0 && memory.idle_bytes <= BOUND, "{memory:?}");
+}
