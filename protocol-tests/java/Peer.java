@@ -56,6 +56,7 @@ public final class Peer {
             case "create_topic": return createTopic(request);
             case "describe": return describe(request);
             case "move_leader": return moveLeader(request);
+            case "delete_records": return deleteRecords(request);
             case "members": return members(request);
             default: throw new IllegalArgumentException("unknown op " + request.get("op"));
         }
@@ -159,6 +160,16 @@ public final class Peer {
     }
 
     /** Makes `node` the preferred leader of the partition, elects it, and waits until it leads. */
+    static JsonNode deleteRecords(JsonNode request) throws Exception {
+        TopicPartition partition = new TopicPartition(request.get("topic").asText(), request.get("partition").asInt());
+        RecordsToDelete before = RecordsToDelete.beforeOffset(request.get("offset").asLong());
+        try (Admin admin = Admin.create(settings(request))) {
+            long start = admin.deleteRecords(Map.of(partition, before)).lowWatermarks().get(partition)
+                    .get(1, TimeUnit.MINUTES).lowWatermark();
+            return json.getNodeFactory().numberNode(start);
+        }
+    }
+
     static JsonNode moveLeader(JsonNode request) throws Exception {
         String topic = request.get("topic").asText();
         TopicPartition partition = new TopicPartition(topic, request.get("partition").asInt());

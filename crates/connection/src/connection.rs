@@ -82,7 +82,8 @@ impl Connection {
         };
         let (commands, received) = mpsc::unbounded_channel();
         let (closing, closed) = watch::channel(None);
-        let driver = Driver::new(address.clone(), io, received, closing, &config);
+        let mut driver = Driver::new(address.clone(), io, received, closing, &config);
+        driver.mute(handshake.throttle_time());
         tokio::spawn(driver.run());
         let shared = Shared {
             address: address.clone(),

@@ -155,6 +155,14 @@ impl Driver {
         Self { address, io, commands, closed, close_timeout, in_flight, timer, close_by: None, handles_gone: false }
     }
 
+    /// The broker has asked for nothing to be sent for so long, which has been bounded.
+    pub(crate) fn mute(&mut self, throttle_time: Duration) {
+        if !throttle_time.is_zero() {
+            tracing::debug!(address = %self.address, ?throttle_time, "the broker throttles");
+            self.in_flight.mute(now(), throttle_time);
+        }
+    }
+
     /// Serves the connection to its end.
     pub(crate) async fn run(mut self) {
         let cause = self.serve().await;
@@ -244,10 +252,7 @@ impl Driver {
             Ok(Answer::To(PendingRequest { reply, load, throttle_time, .. })) => {
                 drop(load);
                 let throttle_time = (throttle_time.find)(&frame, throttle_time.version);
-                if !throttle_time.is_zero() {
-                    tracing::debug!(address = %self.address, ?throttle_time, "the broker throttles");
-                    self.in_flight.mute(now(), throttle_time);
-                }
+                self.mute(throttle_time);
                 // Nobody may be waiting any more: then the answer is dropped.
                 let _: Result<_, _> = reply.send(Ok(frame));
                 Ok(())

@@ -14,11 +14,13 @@
 //!
 //! SASL will follow here, between ApiVersions and Ready.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::{
     ApiKey, BrokerVersions, DecodeError, ErrorCode, Frame, Message, Reader, ResponseHeader, VersionRange,
-    encode_request,
+    encode_request, throttle_duration,
 };
 
 use crate::{CloseCause, ConnectionConfig, HandshakeError};
@@ -36,6 +38,7 @@ pub(crate) struct Handshake {
     /// A connection has closed already over this version.
     closed_over: Option<i16>,
     correlation_id: i32,
+    throttle_time: Duration,
 }
 
 /// What is to be done next.
@@ -59,7 +62,14 @@ impl Handshake {
             client_software_version: software_text(&config.client_software_version),
         };
         let client_id = config.client_id.as_deref().map(str::to_owned);
-        Self { client_id, request, version: FIRST_VERSION, closed_over: None, correlation_id: 0 }
+        Self {
+            client_id,
+            request,
+            version: FIRST_VERSION,
+            closed_over: None,
+            correlation_id: 0,
+            throttle_time: Duration::ZERO,
+        }
     }
 
     /// The transport has connected, or connected anew.
@@ -71,7 +81,12 @@ impl Handshake {
     pub(crate) fn handle_response(&mut self, frame: Bytes) -> Step {
         match self.read(frame) {
             Ok(Answer::Versions(response)) => match response.error_code.into_result() {
-                Ok(()) => Step::Ready(BrokerVersions::from_response(&response)),
+                Ok(()) => {
+                    if ApiKey::ApiVersions.is_throttled_by_client(self.version) {
+                        self.throttle_time = throttle_duration(response.throttle_time_ms);
+                    }
+                    Step::Ready(BrokerVersions::from_response(&response))
+                }
                 Err(error_code) => Step::Failed(HandshakeError::Refused { error_code }),
             },
             Ok(Answer::Unsupported(_)) if self.version == 0 => {
@@ -105,6 +120,11 @@ impl Handshake {
             self.version = 0;
         }
         Step::Reconnect
+    }
+
+    /// How long the broker asks for nothing to be sent over a connection that is [ready](Step::Ready) (KIP-219).
+    pub(crate) fn throttle_time(&self) -> Duration {
+        self.throttle_time
     }
 
     /// The correlation id for the first request after the handshake.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::{Assigned, CoordinatorHandle, GroupMetadata};
 use ottla_fetcher::{FetchMetrics, FetcherHandle, Lookup, OffsetAndTimestamp, StartAt};
-use ottla_wire::TopicPartition;
+use ottla_wire::{NodeId, TopicPartition};
 
 use crate::Error;
 use crate::background::BackgroundError;
@@ -289,6 +289,12 @@ impl ConsumerHandle {
         let position = self.fetcher().position(partition)?;
         let end = self.fetcher().high_watermark(partition);
         Ok(position.zip(end).map(|(position, end)| end.saturating_sub(position).max(0)))
+    }
+
+    /// The broker that the partition is fetched from: its leader, or the replica that is closest (`client.rack`, KIP-392). `None`
+    /// while it has no leader, and where it is not assigned.
+    pub fn fetched_from(&self, partition: &TopicPartition) -> Option<NodeId> {
+        self.fetcher().fetched_from(partition)
     }
 
     /// What memory is used for, of which at most `fetch.buffer.max.bytes` unless a single batch is larger, and what has

@@ -241,6 +241,8 @@ impl Shared {
         while let Some(reset) = self.fetcher.take_reset() {
             if let Some(partition) = reset.partition() {
                 self.change_course(partition);
+                // What was committed was so for a log that is not the same any more.
+                self.state().auto_commit.retain(|known| known != partition);
             }
             self.errors.push(reset.into());
         }

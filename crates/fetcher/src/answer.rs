@@ -8,6 +8,7 @@
 //! |---|---|
 //! | OFFSET_OUT_OF_RANGE | the leader is asked whether the log was [truncated](crate::validation); if not, once all before it has been handed out: what `auto.offset.reset` says |
 //! | NOT_LEADER_OR_FOLLOWER and others that a newer leader or later attempt answers | the cluster is asked, the partition tried again after the back-off, for ever |
+//! | any, of a [replica](crate::replica) that is no leader | its leader is asked |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
 use std::collections::BTreeMap;
@@ -66,6 +67,8 @@ struct Part {
     next_offset: i64,
     /// The leader epochs of the batches that were asked for.
     epochs: ReadEpochs,
+    /// The replica to read from instead.
+    replica: Option<NodeId>,
     /// Where the log parts from what was read, if it does.
     diverging: Option<DivergingOffset>,
     corrupt: Option<CorruptBatch>,
@@ -128,6 +131,7 @@ impl Part {
             records: Bytes::new(),
             next_offset: offset,
             epochs: ReadEpochs::default(),
+            replica: data.preferred_read_replica.known(),
             diverging: data
                 .diverging_epoch
                 .epoch
@@ -311,10 +315,17 @@ impl State {
             hints.is_for_others = true;
             return false;
         }
+        if let Some(replica) = part.replica.filter(|replica| partition.is_sent_elsewhere(fetch.node, *replica)) {
+            self.totals.unwanted_bytes += part.records.len() as u64;
+            self.follow_replica(place, generation, replica, now);
+            hints.is_for_others = true;
+            return false;
+        }
         let moved = part.next_offset > position;
         if part.corrupt.is_none() && part.received_bytes > 0 {
             partition.sizes.learn(part.brought);
         }
+        let (whole_bytes, high_watermark) = (part.records.len(), part.high_watermark);
         if moved {
             partition.fetched(part.next_offset, part.epochs);
             let waiting = waiting.cloned();
@@ -336,6 +347,9 @@ impl State {
                 Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault },
                 now,
             );
+        } else if !moved && is_end_of_log(whole_bytes, part.received_bytes, high_watermark, position) {
+            // Nothing new, which such a broker may say at once each time.
+            self.retry_later(place, generation, now);
         } else if !moved && part.received_bytes > 0 {
             self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
         } else if !moved && let Some(partition) = self.partition_mut(place) {
@@ -366,6 +380,13 @@ impl State {
         hints: &mut Hints,
         now: Instant,
     ) {
+        if self.partition(place).is_some_and(|partition| partition.is_read_from(fetch.node)) {
+            self.leave_replica(place);
+            self.refresh(place);
+            self.retry_later(place, generation, now);
+            hints.is_for_others = true;
+            return;
+        }
         let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
         match part.error_code {
             ErrorCode::OffsetOutOfRange => {
@@ -414,6 +435,7 @@ impl State {
         }
         // It may have stopped leading its partitions together with answering.
         self.doubt(fetch.node);
+        self.leave_replicas_on(fetch.node);
         let error = (!error.is_retriable()).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }
@@ -438,6 +460,12 @@ impl State {
         partition.in_flight = None;
         Some(partition.generation)
     }
+}
+
+/// Whether an answer holds whole batches before the position and nothing else, and nothing is to be had behind it: some brokers
+/// answer from further in front than they were asked.
+fn is_end_of_log(whole_bytes: usize, received_bytes: usize, high_watermark: i64, position: i64) -> bool {
+    whole_bytes > 0 && whole_bytes == received_bytes && high_watermark <= position
 }
 
 /// Where the brokers are that an answer names.

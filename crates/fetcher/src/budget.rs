@@ -1,6 +1,7 @@
 //! How much the next Fetch may ask for.
 //!
-//! The bound has two halves for each broker: one share in flight, one buffered, so that the next answer is on its way
+//! The most that is asked for at once is what is [worth it](crate::fetch_size), and `fetch_max_bytes`. What there is of memory has two
+//! halves for each broker: one share in flight, one buffered, so that the next answer is on its way
 //! while the last one is used. What the application holds of earlier answers is not there to be shared: the rest has two
 //! halves then. So whoever holds one record of a large answer makes the next ones smaller, and does not stop them. The
 //! memory for what a Fetch asks for is set aside until its answer has come; an idle broker's share does not lessen
@@ -42,6 +43,8 @@ pub(crate) struct Occasion {
     pub(crate) brokers: usize,
     /// What the answer has beside records.
     pub(crate) header_bytes: usize,
+    /// More records than that are not worth asking this broker for at once.
+    pub(crate) worthwhile_bytes: usize,
 }
 
 /// What a Fetch may ask for.
@@ -77,7 +80,7 @@ impl Budget {
             }
             memory = share;
         }
-        Some(self.promise(memory, on.header_bytes))
+        Some(self.promise(memory, on))
     }
 
     /// How much the Fetch for partitions that cannot wait may ask for. It goes beyond what is promised to fetches that
@@ -89,16 +92,16 @@ impl Budget {
         if free < memory && in_use > 0 {
             return None;
         }
-        Some(self.promise(memory, on.header_bytes))
+        Some(self.promise(memory, on))
     }
 
-    fn promise(&mut self, memory: usize, header_bytes: usize) -> Grant {
+    fn promise(&mut self, memory: usize, on: Occasion) -> Grant {
         self.promised += memory;
         // Less than the smallest buffer is no buffer's.
         let length = Some(longest_within(memory)).filter(|length| *length > 0).unwrap_or(memory);
         // Where there is little memory for many partitions, half of it is for records all the same.
-        let records = length.saturating_sub(header_bytes).max(length / 2);
-        Grant { max_bytes: records.clamp(1, self.fetch_max), memory }
+        let records = length.saturating_sub(on.header_bytes).max(length / 2);
+        Grant { max_bytes: records.clamp(1, self.most_records(on)), memory }
     }
 
     /// The Fetch that had been granted `grant` was answered, or failed.
@@ -121,8 +124,12 @@ impl Budget {
     fn share(&self, on: Occasion) -> usize {
         let half = |bytes: usize| bytes / on.brokers.max(1) / 2;
         let (whole, rest) = (self.for_fetches(), self.for_fetches().saturating_sub(on.held));
-        let most = rounded(self.fetch_max.saturating_add(on.header_bytes));
+        let most = rounded(self.most_records(on).saturating_add(on.header_bytes));
         half(rest).max(half(whole).min(self.least())).clamp(1, most)
+    }
+
+    fn most_records(&self, on: Occasion) -> usize {
+        self.fetch_max.min(on.worthwhile_bytes).max(1)
     }
 
     fn for_fetches(&self) -> usize {
@@ -149,7 +156,7 @@ mod tests {
     const PAGE: usize = 4096;
 
     fn on(used: usize, held: usize, brokers: usize) -> Occasion {
-        Occasion { used, reading: 0, held, brokers, header_bytes: HEADERS }
+        Occasion { used, reading: 0, held, brokers, header_bytes: HEADERS, worthwhile_bytes: usize::MAX }
     }
 
     /// The memory that the pool takes for the largest answer to what is granted.

@@ -15,10 +15,12 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
+use ottla_cluster::clock::now;
 use ottla_connection::{ResponseBuffer, ResponseBuffers};
 use tokio::sync::{Notify, oneshot};
 
@@ -253,23 +255,23 @@ impl ResponseBuffers for BufferPool {
     }
 }
 
-/// The pool as one lane asks it for memory: it shows whether an answer has begun to come.
+/// The pool as one lane asks it for memory: it shows when an answer has begun to come.
 #[derive(Debug)]
 pub(crate) struct LaneBuffers {
     pool: BufferPool,
-    is_answer_coming: AtomicBool,
+    begun_at: Mutex<Option<Instant>>,
     /// What the answer's buffer takes: of one answer at a time.
     memory_bytes: AtomicUsize,
 }
 
 impl LaneBuffers {
     pub(crate) fn new(pool: BufferPool) -> Self {
-        Self { pool, is_answer_coming: AtomicBool::new(false), memory_bytes: AtomicUsize::new(0) }
+        Self { pool, begun_at: Mutex::new(None), memory_bytes: AtomicUsize::new(0) }
     }
 
     /// A request is about to be sent.
     pub(crate) fn expect_answer(&self) {
-        self.is_answer_coming.store(false, Ordering::Relaxed);
+        *self.begun_at() = None;
         self.memory_bytes.store(0, Ordering::Relaxed);
     }
 
@@ -279,15 +281,19 @@ impl LaneBuffers {
         (memory_bytes > 0).then(|| Arc::new(self.pool.waiting_answer(memory_bytes)))
     }
 
-    /// Whether memory has been asked for since, for an answer that is large.
-    pub(crate) fn is_answer_coming(&self) -> bool {
-        self.is_answer_coming.load(Ordering::Relaxed)
+    /// When memory was asked for since, if it was, for an answer that is large.
+    pub(crate) fn answer_begun_at(&self) -> Option<Instant> {
+        *self.begun_at()
+    }
+
+    fn begun_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.begun_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ResponseBuffers for LaneBuffers {
     fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
-        self.is_answer_coming.store(true, Ordering::Relaxed);
+        *self.begun_at() = Some(now());
         Box::pin(async move {
             let buffer = self.pool.acquire_buffer(length).await;
             self.memory_bytes.store(buffer.memory.len(), Ordering::Relaxed);

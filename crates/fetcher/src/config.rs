@@ -38,7 +38,8 @@ impl IsolationLevel {
 pub struct FetcherConfig {
     /// `fetch.min.bytes`: a broker answers once it has this many bytes. Default 1.
     pub fetch_min_bytes: i32,
-    /// `fetch.max.bytes`: the most that one answer is asked to hold. Default 50 MiB. A single batch may be larger.
+    /// `fetch.max.bytes`: the most that one answer is asked to hold. Default 50 MiB. A single batch may be larger. Less is asked
+    /// for where more is not worth it: 2 MiB of a broker near by, as such answers stay in a CPU's cache.
     pub fetch_max_bytes: i32,
     /// `fetch.max.wait.ms`: how long a broker waits for `fetch_min_bytes`. Default 500 ms.
     pub fetch_max_wait: Duration,
@@ -48,6 +49,8 @@ pub struct FetcherConfig {
     pub max_partition_fetch_bytes: Option<i32>,
     /// `auto.offset.reset`: where to start where there is no position, or one that is out of range. Default latest.
     pub auto_offset_reset: AutoOffsetReset,
+    /// `client.rack`: where the consumer stands, to be sent to a replica there (KIP-392). Default none.
+    pub client_rack: Option<String>,
     /// `on.truncation`, Ottla's own: what to do where the log was truncated before the position. Default reset.
     pub on_truncation: OnTruncation,
     /// `isolation.level`. Default read_uncommitted.
@@ -74,6 +77,7 @@ impl Default for FetcherConfig {
             fetch_max_wait: Duration::from_millis(500),
             max_partition_fetch_bytes: None,
             auto_offset_reset: AutoOffsetReset::default(),
+            client_rack: None,
             on_truncation: OnTruncation::default(),
             isolation_level: IsolationLevel::default(),
             check_crcs: true,

@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use crate::Error;
 use crate::answer;
 use crate::buffer_pool::LaneBuffers;
+use crate::fetch_size::Arrival;
 use crate::fetcher::Shared;
 use crate::lookup::StartLookup;
 use crate::plan::{Fetch, Lane, NextFetch};
@@ -112,6 +113,8 @@ struct Work {
 impl Work {
     fn next(shared: &Shared, now: Instant) -> Self {
         let mut state = shared.state();
+        state.expire_replicas(now);
+        shared.tell_news(&mut state);
         state.tell_refused(now);
         state.doubt_late_lookups(now);
         state.ask_for_leaders(now);
@@ -119,6 +122,7 @@ impl Work {
         let validations = state.next_validations(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
         let (nodes, deadline) = (state.nodes().collect(), state.next_lookup_deadline());
+        let deadline = [deadline, state.replicas_expire_at].into_iter().flatten().min();
         let work = Self { stale_topics, lookups, validations, nodes, deadline };
         let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty();
         drop(state);
@@ -211,7 +215,7 @@ async fn ask(shared: &Shared, link: &mut Link, sent: &Sent<'_>, has_answered: &m
 async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
     let Some(fetch) = &sent.fetch else { return };
     tokio::time::sleep_until(fetch.late_at.into()).await;
-    if buffers.is_answer_coming() {
+    if buffers.answer_begun_at().is_some() {
         return std::future::pending().await; // not the broker is slow, but whoever has the memory
     }
     shared.state().handle_late(fetch);
@@ -234,9 +238,16 @@ struct Sent<'s> {
 }
 
 impl Sent<'_> {
+    /// Hands in what came into these buffers.
     fn finish(mut self, answer: Result<RawResponse, Error>, buffers: &LaneBuffers) {
         let Some(fetch) = self.fetch.take() else { return };
         let waiting = buffers.waiting_answer();
+        let begun_at = buffers.answer_begun_at(); // if it was large
+        let arrival = answer.as_ref().ok().zip(begun_at).map(|(response, begun_at)| Arrival {
+            wait: begun_at.saturating_duration_since(fetch.sent_at),
+            transfer: now().saturating_duration_since(begun_at),
+            bytes: response.body.len(),
+        });
         let read = answer.and_then(|response| {
             let version = response.version;
             answer::read(&fetch, self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
@@ -247,7 +258,12 @@ impl Sent<'_> {
         });
         match read {
             Ok(answer) => {
-                let hints = self.shared.state().handle_answer(&fetch, answer.waiting(waiting), now());
+                let mut state = self.shared.state();
+                if let Some(arrival) = arrival {
+                    state.handle_arrival(&fetch, arrival);
+                }
+                let hints = state.handle_answer(&fetch, answer.waiting(waiting), now());
+                drop(state);
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();
                 if hints.is_for_others {

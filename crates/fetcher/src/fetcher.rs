@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_cluster::clock::now;
 use ottla_cluster::{Cluster, KeptTopics, Topics, WallClock};
-use ottla_wire::TopicPartition;
+use ottla_wire::{NodeId, TopicPartition};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -76,11 +76,15 @@ impl Fetcher {
         let pool = BufferPool::new(config.fetch_buffer_max_bytes);
         let opener = Opener::new(&config, &pool);
         let (max_poll_bytes, fetch_buffer_max_bytes) = (config.max_poll_bytes, config.fetch_buffer_max_bytes);
+        let isolation = config.isolation_level;
+        let wall_clock = config.wall_clock.clone();
+        let mut state = State::new(config, cluster.backoff());
+        state.replica_max_age = cluster.config().metadata_max_age;
         let shared = Shared {
             pool,
-            isolation: config.isolation_level,
-            wall_clock: config.wall_clock.clone(),
-            state: Mutex::new(State::new(config, cluster.backoff())),
+            isolation,
+            wall_clock,
+            state: Mutex::new(state),
             cluster,
             tasks: Mutex::new(Tasks::NotStarted),
             kept: Mutex::new(None),
@@ -376,6 +380,14 @@ impl FetcherHandle {
         state.current(place, generation).is_some_and(|partition| partition.name == *batch.topic_partition())
     }
 
+    /// The broker that the partition is fetched from: its leader, or the replica that is closest (`client.rack`, KIP-392). `None`
+    /// while it has no leader, and where it is not assigned.
+    pub fn fetched_from(&self, partition: &TopicPartition) -> Option<NodeId> {
+        let state = self.shared.state();
+        let place = state.places.get(partition).copied()?;
+        state.partition(place)?.fetched_from()
+    }
+
     /// The high watermark that the last answer told, and so without asking; `None` before the first.
     pub fn high_watermark(&self, partition: &TopicPartition) -> Option<i64> {
         let state = self.shared.state();
@@ -498,7 +510,7 @@ impl Shared {
         given_up
     }
 
-    fn tell_news(&self, state: &mut State) {
+    pub(crate) fn tell_news(&self, state: &mut State) {
         if std::mem::take(&mut state.is_news) {
             self.changed.notify_waiters();
         }

@@ -7,9 +7,9 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`budget`] and [`ask`] (how
-//! much), [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader
-//! has what was read), [`buffered`] (what waits), [`hand_out`] and
+//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`fetch_size`], [`budget`] and
+//! [`ask`] (how much), [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a
+//! new leader has what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and [`record`] what
 //! the application gets.
@@ -25,6 +25,7 @@ mod buffered;
 mod config;
 mod driver;
 mod error;
+mod fetch_size;
 mod fetcher;
 mod hand_out;
 mod handed_out;
@@ -36,6 +37,7 @@ mod opener;
 mod plan;
 mod position;
 mod record;
+mod replica;
 mod silence;
 mod state;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use ottla_wire::{LeaderEpoch, NodeId};
 use crate::ask::whole_batches;
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
+use crate::fetch_size::Arrival;
 use crate::state::{Broker, State};
 
 /// Which of the two connections to a broker.
@@ -37,6 +38,7 @@ pub(crate) struct Fetch {
     pub(crate) asked: Vec<Asked>,
     pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
+    pub(crate) sent_at: Instant,
     /// An answer that has not begun to come by then is late.
     pub(crate) late_at: Instant,
 }
@@ -71,6 +73,7 @@ impl State {
         if let Some(until) = broker.not_before.filter(|until| *until > now) {
             return NextFetch::Wait(Some(until));
         }
+        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes();
         let max_wait = match lane {
             Lane::Main => self.config.fetch_max_wait,
             Lane::Aside => match broker.wait_aside(now, self.config.fetch_max_wait) {
@@ -88,7 +91,8 @@ impl State {
         // Of an answer that is half handed out, that half: who holds one record of it will hold the whole.
         let waiting = usize::try_from(self.totals().waiting_bytes()).unwrap_or(usize::MAX);
         let held = used.saturating_sub(waiting);
-        let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due) };
+        let worthwhile_bytes = worthwhile_bytes.max(self.bytes_worth_their_loss(&due));
+        let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due), worthwhile_bytes };
         let granted = match lane {
             Lane::Main => self.budget.grant(on),
             Lane::Aside => self.budget.grant_aside(on),
@@ -112,6 +116,12 @@ impl State {
             }
         }
         if due.is_empty() { Err(earliest) } else { Ok(due) }
+    }
+
+    /// How many bytes the partition whose turn it is should bring at once, so that little is lost of them.
+    fn bytes_worth_their_loss(&self, due: &[usize]) -> usize {
+        let first = due.first().and_then(|place| self.partition(*place));
+        first.map_or(0, |first| first.sizes.ask(self.config.partition_limits()))
     }
 
     /// About how long the answer is without its records, where it tells of these partitions: a little more than it
@@ -181,10 +191,18 @@ impl State {
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation_level.number(),
+            rack_id: self.config.client_rack.clone().unwrap_or_default(),
             topics,
             ..FetchRequest::default()
         };
-        Fetch { id, node, lane, request, asked, granted, max_wait, late_at: now + max_wait + LATE }
+        Fetch { id, node, lane, request, asked, granted, max_wait, sent_at: now, late_at: now + max_wait + LATE }
+    }
+
+    /// The answer to a Fetch has come so.
+    pub(crate) fn handle_arrival(&mut self, fetch: &Fetch, arrival: Arrival) {
+        if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            broker.fetch_size.observe(arrival, fetch.granted.max_bytes);
+        }
     }
 
     /// A Fetch is no longer in flight.

@@ -25,6 +25,7 @@ use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 
 use crate::ask::BatchSizes;
 use crate::offset_reset::Start;
+use crate::replica::Replica;
 use crate::truncation::{DivergingOffset, Question, ReadEpochs};
 use crate::{AutoOffsetReset, Lookup, StartAt};
 
@@ -37,6 +38,8 @@ pub(crate) struct Partition {
     read_topic_id: Option<TopicId>,
     former_topic_id: Option<TopicId>,
     pub(crate) leader: Option<Leader>,
+    /// What it is read from instead.
+    pub(crate) replica: Option<Replica>,
     /// What the cluster said instead of describing the topic.
     topic_error: Option<ErrorCode>,
     /// Counts the changes of course. Never the same for two partitions, so that it also tells a partition from one that
@@ -140,6 +143,7 @@ impl Partition {
             read_topic_id: None,
             former_topic_id: None,
             leader: None,
+            replica: None,
             topic_error: None,
             generation,
             phase: Phase::Refused(Refusal::NoPosition),
@@ -343,6 +347,7 @@ impl Partition {
         if is_another_node || is_lookup {
             self.in_flight = None;
         }
+        self.leave_replica();
         self.leader = leader;
         (self.failures, self.not_before) = (0, None);
         if !matches!(self.validation, Validation::Truncated(_)) {

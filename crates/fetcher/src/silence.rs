@@ -30,6 +30,7 @@ impl State {
     pub(crate) fn handle_late(&mut self, fetch: &Fetch) {
         tracing::debug!(node = %fetch.node, "the answer to a fetch is late");
         self.doubt(fetch.node);
+        self.leave_replicas_on(fetch.node);
     }
 
     /// Whether no partition waits for the answer to a Fetch any more.

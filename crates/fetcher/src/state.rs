@@ -14,6 +14,7 @@ use ottla_wire::{NodeId, TopicPartition};
 
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
+use crate::fetch_size::FetchSize;
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase};
 use crate::silence::LookupInFlight;
@@ -37,6 +38,12 @@ pub(crate) struct State {
     /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
     pub(crate) to_validate: BTreeSet<usize>,
     pub(crate) truncated: BTreeSet<usize>,
+    /// The brokers that there are.
+    pub(crate) known_nodes: BTreeSet<NodeId>,
+    /// How long a replica is read from before the leader is asked again (`metadata.max.age.ms`).
+    pub(crate) replica_max_age: Duration,
+    /// When the first of the replicas that are read from has had its time; `None`: none is.
+    pub(crate) replicas_expire_at: Option<Instant>,
     /// What was done about lost positions without the application.
     pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
@@ -66,6 +73,7 @@ pub(crate) struct Broker {
     pub(crate) untold: bool,
     /// It owes an answer, or did not give the last one.
     pub(crate) is_silent: bool,
+    pub(crate) fetch_size: FetchSize,
 }
 
 impl State {
@@ -83,6 +91,9 @@ impl State {
             lookups: Vec::new(),
             to_validate: BTreeSet::new(),
             truncated: BTreeSet::new(),
+            known_nodes: BTreeSet::new(),
+            replica_max_age: Duration::from_mins(5),
+            replicas_expire_at: None,
             resets: VecDeque::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
@@ -260,12 +271,11 @@ impl State {
 
     /// Takes in what is known of the cluster.
     pub(crate) fn update_metadata(&mut self, metadata: &Metadata) {
+        self.update_nodes(metadata);
         for place in 0..self.partitions.len() {
             self.update_partition(place, metadata);
         }
-        let leads = |partitions: &[Option<Partition>], place: usize| {
-            partitions.get(place)?.as_ref()?.leader.map(|leader| leader.node)
-        };
+        let leads = |partitions: &[Option<Partition>], place: usize| partitions.get(place)?.as_ref()?.fetched_from();
         // Those that stay keep their turn.
         let mut has_turn = vec![false; self.partitions.len()];
         for (node, broker) in &mut self.brokers {
@@ -285,6 +295,17 @@ impl State {
         // One with a fetch in flight stays until that is answered.
         self.brokers.retain(|_, broker| !broker.order.is_empty() || broker.sent_at.iter().any(Option::is_some));
         self.doubt_silent_brokers();
+    }
+
+    /// A partition is read from another broker than before.
+    pub(crate) fn relist(&mut self, place: usize) {
+        let to = self.partition(place).and_then(Partition::fetched_from);
+        for broker in self.brokers.values_mut() {
+            broker.order.retain(|other| *other != place);
+        }
+        if let Some(node) = to {
+            self.brokers.entry(node).or_default().order.push(place);
+        }
     }
 
     fn update_partition(&mut self, place: usize, metadata: &Metadata) {

@@ -26,6 +26,7 @@ use crate::position::Phase;
 use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
+mod replica;
 mod silence;
 mod validation;
 
@@ -142,7 +143,7 @@ fn the_next_fetch_asks_from_behind_the_answer_before_its_records_are_used() {
     assert_eq!(asked(&first), [(0, 0), (1, 0)]);
     let request = &first.request;
     assert_eq!((request.max_wait_ms, request.min_bytes), (500, 1));
-    assert!((16 << 20) - 5000 < request.max_bytes && request.max_bytes < 16 << 20, "with its headers half the bound");
+    assert_eq!(request.max_bytes, 2 << 20, "what is worth it, where nothing is known of the broker");
     let partition = &request.topics[0].partitions[0];
     assert_eq!((partition.current_leader_epoch, partition.partition_max_bytes), (LeaderEpoch(3), 1 << 20));
     assert!(matches!(next(&mut state, Lane::Main, now), NextFetch::Wait(None)), "all are in flight");
@@ -306,6 +307,39 @@ fn out_of_range_is_acted_on_when_what_is_before_it_has_been_handed_out() {
     assert_eq!(hand_out(&mut state, now).unwrap()[&0].len(), 5);
     assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
     assert_eq!(state.partition(place).unwrap().phase, Phase::Starting(Lookup::Earliest));
+}
+
+#[test]
+fn batches_before_the_position_and_nothing_behind_it_are_the_end_of_the_log() {
+    let (mut state, mut now) = (state(1, FetcherConfig::default()), Instant::now());
+    state.seek(&name(0), StartAt::Offset(5)).unwrap();
+    let at_its_end = || FetchPartitionData { high_watermark: 5, ..data(0, &[batch(0, 5, none())]) };
+    for _ in 0..10 {
+        let fetch = send(&mut state, Lane::Main, now);
+        assert_eq!(asked(&fetch), [(0, 5)]);
+        answer(&mut state, &fetch, vec![at_its_end()], now);
+        assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+        assert!(matches!(next(&mut state, Lane::Main, now), NextFetch::Wait(Some(_))), "it would say so again at once");
+        now += Duration::from_secs(2);
+    }
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none()), batch(5, 1, none())])], now);
+    assert_eq!(hand_out(&mut state, now).unwrap()[&0], [5]);
+}
+
+#[test]
+fn batches_before_the_position_where_there_are_more_behind_it_are_told_after_some_attempts() {
+    let (mut state, mut now) = (state(1, FetcherConfig::default()), Instant::now());
+    state.seek(&name(0), StartAt::Offset(5)).unwrap();
+    let mut told = None;
+    for _ in 0..4 {
+        assert!(told.is_none());
+        let fetch = send(&mut state, Lane::Main, now);
+        answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())])], now);
+        told = hand_out(&mut state, now).err();
+        now += Duration::from_secs(2);
+    }
+    assert!(matches!(told, Some(Error::NoWholeBatch { offset: 5, .. })), "{told:?}");
 }
 
 #[test]

@@ -215,6 +215,23 @@ async fn records_follow_a_leader_that_moves() {
     assert_eq!(without_repetitions(bench.values(0).await), numbers(300));
 }
 
+/// KIP-951: whoever has just stopped leading says who leads now.
+#[tokio::test(start_paused = true)]
+async fn the_leader_that_an_answer_names_is_followed_where_metadata_cannot_be_had() {
+    let bench = Bench::new(1).await;
+    let producer = bench.producer().build().unwrap();
+    producer.send(ProducerRecord::new(TOPIC).value("0")).await.unwrap();
+    bench.embedded.faults().inject(Fault::black_hole().on_api(ApiKey::Metadata).always());
+    for number in 1..5 {
+        let next = NodeId((bench.leader(0).await.0 + 1) % 3);
+        bench.embedded.move_leader(TOPIC, 0, next).await.unwrap();
+        let sent_at = Instant::now();
+        producer.send(ProducerRecord::new(TOPIC).value(number.to_string())).await.unwrap();
+        assert!(sent_at.elapsed() < Duration::from_secs(2), "{:?}", sent_at.elapsed());
+    }
+    assert_eq!(bench.values(0).await, ["0", "1", "2", "3", "4"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_stops_costs_time_and_no_records() {
     let bench = Bench::new(1).await;

@@ -40,7 +40,7 @@ pub fn throttle_duration(throttle_time_ms: i32) -> Duration {
 /// How long the answer in `frame`, a response `M` of that version, asks the client to be quiet; zero: not at all.
 ///
 /// The body is not looked at beyond its first field. Produce and ApiVersions say it at their end, so that theirs is not
-/// found here.
+/// found here, but by those who decode them.
 pub fn throttle_time<M: Message>(frame: &Bytes, version: i16) -> Duration {
     let is_first = !matches!(M::API_KEY, ApiKey::Produce | ApiKey::ApiVersions);
     if !is_first || !M::API_KEY.is_throttled_by_client(version) {

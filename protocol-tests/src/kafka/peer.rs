@@ -147,6 +147,21 @@ impl JavaPeer {
         .map(drop)
     }
 
+    /// Makes the partition begin at `offset`, and returns when it does.
+    pub async fn delete_records(
+        &mut self,
+        bootstrap: &str,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> io::Result<()> {
+        self.ask(&json!({
+            "op": "delete_records", "bootstrap": bootstrap, "topic": topic, "partition": partition, "offset": offset,
+        }))
+        .await
+        .map(drop)
+    }
+
     /// Ends the process and waits for it.
     pub async fn end(mut self) -> io::Result<()> {
         drop(self.requests);

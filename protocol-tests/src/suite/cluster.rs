@@ -33,6 +33,8 @@ impl RealKafka {
             .nodes(brokers)
             // Above the client's own limit of a batch, so that the broker's limit is met only where a topic sets it.
             .setting("message.max.bytes", 20 << 20)
+            // Compaction is awaited by one case.
+            .setting("log.cleaner.backoff.ms", 500)
             .start()
             .await?;
         Ok(Self { cluster, peer })
@@ -86,7 +88,10 @@ impl TestCluster {
     }
 
     async fn embedded(case: &'static str, transport: Transport) -> Self {
-        let cluster = EmbeddedCluster::builder().nodes(EMBEDDED_NODES).transport(transport).start().await;
+        let builder = EmbeddedCluster::builder().nodes(EMBEDDED_NODES).transport(transport);
+        // As the real one has it.
+        let racks = (0..EMBEDDED_NODES).map(rack);
+        let cluster = builder.racks(racks).fetch_from_closest_replica(true).start().await;
         Self { backend: Backend::Embedded(Arc::new(cluster.expect("the embedded cluster starts"))), case }
     }
 
@@ -147,12 +152,20 @@ impl TestCluster {
 
     /// As [`topic`](Self::topic), with settings of its own.
     pub async fn topic_with(&self, suffix: &str, partitions: i32, configs: &[(&str, &str)]) -> String {
+        self.create_topic(suffix, partitions, self.nodes() as i16, configs).await
+    }
+
+    /// A topic of one partition with so many replicas, and with settings of its own.
+    pub async fn topic_of_replicas(&self, suffix: &str, replicas: i16, configs: &[(&str, &str)]) -> String {
+        self.create_topic(suffix, 1, replicas, configs).await
+    }
+
+    async fn create_topic(&self, suffix: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) -> String {
         let name = self.topic_name(suffix);
         // What acks=all acknowledges survives the loss of any one node. As a topic's setting: before Kafka 4, a cluster
         // that has it as its default refuses writes to topics of one replica.
         let in_sync = self.nodes().min(2).to_string();
         let configs = [&[("min.insync.replicas", &*in_sync)], configs].concat();
-        let replicas = self.nodes() as i16;
         match &self.backend {
             Backend::Embedded(cluster) => {
                 let created = cluster.create_topic_with(&name, partitions, replicas, configs.iter().copied()).await;
@@ -219,6 +232,24 @@ impl TestCluster {
         }
     }
 
+    /// The rack that a node stands in.
+    pub fn rack(&self, node: i32) -> String {
+        rack(node)
+    }
+
+    /// Makes a partition begin at `offset`.
+    pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        match &self.backend {
+            Backend::Embedded(cluster) => {
+                cluster.delete_records(topic, partition, offset).await.expect("the records are deleted");
+            }
+            Backend::Kafka(kafka) => {
+                let (mut peer, bootstrap) = (kafka.peer().await, self.bootstrap_servers());
+                peer.delete_records(&bootstrap, topic, partition, offset).await.expect("Java deletes the records");
+            }
+        }
+    }
+
     /// Stops a node in an orderly way.
     pub async fn stop_node(&self, node: i32) {
         match &self.backend {
@@ -277,14 +308,15 @@ impl TestCluster {
 
     /// Waits until every replica of the topic is in sync.
     pub async fn all_in_sync(&self, topic: &str) {
+        self.all_in_sync_of(topic, self.nodes() as usize).await;
+    }
+
+    /// Waits until so many replicas of each partition are in sync, neither more nor fewer.
+    pub async fn all_in_sync_of(&self, topic: &str, replicas: usize) {
         let client = self.client();
-        eventually("every replica is in sync", async || {
+        eventually("so many replicas are in sync", async || {
             let description = describe(&client, topic).await?;
-            description
-                .partitions
-                .iter()
-                .all(|partition| partition.in_sync_replicas.len() == self.nodes() as usize)
-                .then_some(())
+            description.partitions.iter().all(|partition| partition.in_sync_replicas.len() == replicas).then_some(())
         })
         .await;
     }
@@ -296,6 +328,10 @@ impl TestCluster {
             Backend::Kafka(kafka) => Some(kafka),
         }
     }
+}
+
+fn rack(node: i32) -> String {
+    format!("rack-{node}")
 }
 
 /// The topic as the cluster has it now; `None` while it cannot say.

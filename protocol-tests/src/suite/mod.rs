@@ -11,6 +11,7 @@ mod io;
 mod limits;
 mod member;
 mod offsets;
+mod positions;
 mod records;
 mod topics;
 
@@ -54,7 +55,8 @@ pub fn fault_time() -> Duration {
 
 /// Every case.
 pub fn cases() -> Vec<Case> {
-    [records::CASES, offsets::CASES, topics::CASES, limits::CASES, groups::CASES, faults::CASES].concat()
+    [records::CASES, offsets::CASES, positions::CASES, topics::CASES, limits::CASES, groups::CASES, faults::CASES]
+        .concat()
 }
 
 /// A case of each named function: `case_table![sharing: a, b; breaking: c, #[several_nodes] d]`.

@@ -139,6 +139,15 @@ pub(crate) struct Produce {
     /// How large a batch may grow, in bytes.
     #[arg(long, default_value_t = 1024 * 1024)]
     pub(crate) batch_bytes: usize,
+    /// Write to these partitions only, from 0 on, in turn. Default: the producer chooses.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) partitions: Option<u32>,
+    /// How many messages a partition gets in its turn.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) chunk: u64,
+    /// All messages are the same, so that they compress as far as may be.
+    #[arg(long)]
+    pub(crate) same: bool,
 }
 
 #[derive(Args, Clone, Debug)]

@@ -32,6 +32,7 @@ pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
         let batches = consumer.poll(IDLE_LIMIT).await?;
         let before = tally.messages;
         for batch in &batches {
+            run.add_batch(batch.size_bytes());
             for record in batch.records() {
                 let record = record?;
                 tally.add(record.key(), record.value());

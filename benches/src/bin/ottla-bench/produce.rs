@@ -17,6 +17,9 @@ const MAX_OUTSTANDING: usize = 1_000_000;
 /// Those of the other clients, so that all produce the same bytes.
 const PAYLOAD_SEED: u64 = 42;
 
+/// What a request may hold at least: the default, which is too little for larger batches.
+const LEAST_REQUEST_BYTES: usize = 1024 * 1024;
+
 /// The line of the run.
 pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
     let mut run = Run::start("produce", format!("{:?}", arguments.compression).to_lowercase())?;
@@ -26,17 +29,22 @@ pub(crate) async fn run(arguments: &Produce) -> Result<String, Failure> {
         .acks(acks(arguments.acks))
         .linger(Duration::from_millis(arguments.linger_ms))
         .batch_size(arguments.batch_bytes)
+        .max_request_size(arguments.batch_bytes.max(LEAST_REQUEST_BYTES))
         .compression(Compression::from(arguments.compression))
         .build()?;
 
-    let mut payload = Payload::new(arguments.size, PAYLOAD_SEED);
     let mut tally = Tally::default();
     let mut failures = 0;
     let mut outstanding = VecDeque::new();
-    for _ in 0..arguments.target.messages {
-        let value = payload.next_value();
+    let mut payload = Payload::new(arguments.size, PAYLOAD_SEED);
+    let same = arguments.same.then(|| payload.next_value().to_vec());
+    for number in 0..arguments.target.messages {
+        let value = same.as_deref().unwrap_or_else(|| payload.next_value());
         tally.add(None, Some(value));
-        let record = ProducerRecord::new(arguments.target.topic.as_str()).value(value);
+        let mut record = ProducerRecord::new(arguments.target.topic.as_str()).value(value);
+        if let Some(partitions) = arguments.partitions {
+            record = record.partition((number / arguments.chunk % u64::from(partitions)) as i32);
+        }
         outstanding.push_back(producer.enqueue(record).await?);
         run.first()?;
         if outstanding.len() > MAX_OUTSTANDING

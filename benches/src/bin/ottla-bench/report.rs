@@ -38,12 +38,20 @@ pub(crate) struct Run {
     usage: Usage,
     start: Instant,
     first: Option<(Instant, Usage)>,
+    record_bytes: u64,
 }
 
 #[allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 impl Run {
     pub(crate) fn start(operation: &'static str, mode: impl Into<String>) -> Result<Self, Failure> {
-        Ok(Self { operation, mode: mode.into(), usage: Usage::now()?, start: Instant::now(), first: None })
+        Ok(Self {
+            operation,
+            mode: mode.into(),
+            usage: Usage::now()?,
+            start: Instant::now(),
+            first: None,
+            record_bytes: 0,
+        })
     }
 
     /// The first message is there. Later calls change nothing.
@@ -55,6 +63,11 @@ impl Run {
         Ok(())
     }
 
+    /// A batch is there whose records take so many bytes, uncompressed.
+    pub(crate) fn add_batch(&mut self, size_bytes: usize) {
+        self.record_bytes += size_bytes as u64;
+    }
+
     /// The line of a run whose last message is there.
     pub(crate) fn finish(&self, tally: Tally, failures: u64) -> Result<String, Failure> {
         let end = Instant::now();
@@ -64,6 +77,7 @@ impl Run {
         let now = Usage::now()?;
         line["cpu_user_from_first"] = json!(now.user_seconds - usage.user_seconds);
         line["cpu_sys_from_first"] = json!(now.system_seconds - usage.system_seconds);
+        line["record_bytes"] = json!(self.record_bytes);
         line["messages"] = json!(tally.messages);
         line["bytes"] = json!(tally.bytes);
         line["seconds_from_first"] = json!(from_first.as_secs_f64());

@@ -14,6 +14,7 @@ use crate::arguments::Serve;
 pub(crate) fn run(arguments: &Serve) -> Result<String, Failure> {
     let shape =
         ReplayShape::of_batches(arguments.size, arguments.batch_bytes, Compression::from(arguments.compression));
+    let one_batch = ReplayShape { lap_bytes: 1, ..shape }.batches().len();
     let replay = Replay::new(shape.batches())?;
     let replay = arguments.laps.map_or_else(|| replay.clone().endless(), |laps| replay.clone().laps(laps));
     let topic = |topic: &crate::arguments::TopicArgument| ReplayTopic {
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &Serve) -> Result<String, Failure> {
     let topics = arguments.topics.iter().map(topic).collect();
     let server = ReplayServer::start(Transport::Tcp { port: arguments.port }, arguments.nodes, topics)?;
     let mut output = std::io::stdout();
+    writeln!(output, "batch {one_batch} bytes of {} records", shape.batch_records)?;
     writeln!(output, "bootstrap {}", server.bootstrap_servers())?;
     output.flush()?;
     loop {

@@ -226,10 +226,10 @@ impl AwaitedFetch {
         }
         let log = &partition.log;
         let end = if is_leader { partition.high_watermark() } else { partition.readable_end(node) };
-        let log_end = if is_leader { log.end_offset() } else { end };
+        let log_end = partition.end_on(if is_leader { partition.leader().unwrap_or(node) } else { node });
         let mut view = View { key, partition, end, diverging_epoch: None, preferred_read_replica: None };
         if is_leader {
-            view.preferred_read_replica = self.closest_replica(state, partition);
+            view.preferred_read_replica = self.closest_replica(state, partition, asked.fetch_offset);
             view.diverging_epoch = diverging_epoch(partition, asked).map_err(failed)?;
         }
         let in_range = (log.start_offset()..=log_end).contains(&asked.fetch_offset);
@@ -238,18 +238,20 @@ impl AwaitedFetch {
     }
 
     /// The replica to read from instead of the leader, as Kafka's `RackAwareReplicaSelector` chooses it: in the
-    /// client's rack, the one that has most; the leader itself, if it is there.
-    fn closest_replica(&self, state: &ClusterState, partition: &Partition) -> Option<NodeId> {
+    /// client's rack, the one that has most, of those in sync that have the offset; the leader itself, if it is there.
+    fn closest_replica(&self, state: &ClusterState, partition: &Partition, fetch_offset: i64) -> Option<NodeId> {
         let rack = &self.request.rack_id;
         if !state.settings.fetch_from_closest_replica || rack.is_empty() {
             return None;
         }
         let in_rack = |node: &&NodeId| state.live_node(**node).and_then(|node| node.rack.as_ref()) == Some(rack);
-        let mut closest = partition.in_sync().iter().filter(in_rack);
-        if closest.clone().any(|node| Some(*node) == partition.leader()) {
+        let closest = partition.in_sync().iter().filter(in_rack).copied();
+        if closest.clone().any(|node| Some(node) == partition.leader()) {
             return None;
         }
-        closest.next().copied()
+        let has_offset = |node: &NodeId| partition.end_on(*node) >= fetch_offset;
+        // Of equals the first, as they stand among the replicas.
+        closest.filter(has_offset).rev().max_by_key(|node| partition.end_on(*node))
     }
 
     fn aborted_transactions(&self) -> Option<Vec<ottla_wire::messages::AbortedTransaction>> {

@@ -247,7 +247,8 @@ impl Partition {
         copy.tail.iter().for_each(|batch| self.log.append_stored(batch));
     }
 
-    fn end_on(&self, node: NodeId) -> i64 {
+    /// The offset behind the last record that `node` has.
+    pub(crate) fn end_on(&self, node: NodeId) -> i64 {
         if node == self.owner {
             return self.log.end_offset();
         }

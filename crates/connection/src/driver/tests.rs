@@ -134,6 +134,28 @@ async fn a_broker_that_throttles_is_left_alone_for_as_long_as_it_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broker_that_throttles_from_its_first_answer_on_is_left_alone_too() {
+    let network = MemoryNetwork::new();
+    let mut listener = network.listen(address()).unwrap();
+    let connector = network.connector();
+    let (at, accepting) = (address(), async {
+        let mut peer = Peer::accept(&mut listener).await;
+        let request = peer.next_request().await.unwrap();
+        let api = ApiVersion { api_key: ApiKey::FindCoordinator.number(), min_version: 0, max_version: 2 };
+        let response = ApiVersionsResponse { api_keys: vec![api], throttle_time_ms: 20_000, ..Default::default() };
+        peer.answer(&request, &response).await;
+        peer
+    });
+    let (connection, mut peer) =
+        tokio::join!(Connection::open(&*connector, &at, ConnectionConfig::default()), accepting);
+    let (connection, opened_at) = (connection.unwrap(), tokio::time::Instant::now());
+    let found = connection.send(&find(), SECOND * 60);
+    peer.answer_next(2).await;
+    assert_eq!(opened_at.elapsed(), SECOND * 20);
+    assert_eq!(found.await.unwrap().node_id.0, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_than_the_limit_is_in_flight() {
     let (_network, connection, mut peer) = open(ConnectionConfig::default().max_in_flight_requests(3)).await;
     let answers: Vec<_> = (0..4).map(|_| connection.send(&find(), SECOND * 60)).collect();

@@ -31,6 +31,29 @@ async fn a_moving_leader_is_followed() {
     }
 }
 
+/// KIP-951: whoever has just stopped leading says who leads now.
+#[tokio::test(start_paused = true)]
+async fn the_leader_that_an_answer_names_is_followed_where_metadata_cannot_be_had() {
+    let setup = Setup::start(3, 1).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    setup.append(0, 5).await;
+    let mut seen = read(&mut consumer, 5).await;
+    setup.embedded.faults().inject(Fault::black_hole().on_api(ApiKey::Metadata).always());
+    for round in 1..5 {
+        let leader = setup.embedded.describe_partition("topic", 0).await.unwrap().leader.unwrap();
+        let next = setup.embedded.nodes().find(|node| node.0 == (leader.0 + 1) % 3).unwrap();
+        setup.embedded.move_leader("topic", 0, next).await.unwrap();
+        setup.append(0, 5).await;
+        let moved_at = tokio::time::Instant::now();
+        while seen.count() < 5 * (round + 1) {
+            seen.take(&consumer.poll(LONG).await.unwrap());
+        }
+        assert!(moved_at.elapsed() < Duration::from_secs(2), "{:?}", moved_at.elapsed());
+    }
+    seen.assert_complete(1, 25);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_node_costs_no_record() {
     let setup = Setup::start(3, 3).await;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ottla_broker::{Fault, Loss};
-use ottla_consumer::{AutoOffsetReset, Consumer, Error, FetchError, OnTruncation, StartAt, WallClock};
+use ottla_consumer::{
+    AutoOffsetReset, Consumer, ConsumerHandle, Error, FetchError, OnTruncation, RecordStream, StartAt, WallClock,
+};
 use ottla_wire::{ApiKey, ErrorCode, LeaderEpoch, NodeId};
 
 use crate::setup::{LONG, Seen, Setup, TOPIC, partition, read};
@@ -261,5 +263,65 @@ async fn a_reset_by_duration_starts_at_the_first_record_that_is_not_older() {
         consumer.seek_to(&partition(0), StartAt::Ago(Duration::from_millis(4))).unwrap();
         assert_eq!(consumer.position(&partition(0)).await.unwrap(), first, "at {now_ms}");
         assert!(consumer.poll(Duration::ZERO).await.is_ok());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_of_a_topic_made_anew_is_committed_for_it() {
+    let setup = Setup::start(1, 1).await;
+    setup.append(0, 20).await;
+    let mut consumer = setup.consumer().group_id("readers").build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    read_on(&mut consumer, 20).await;
+    consumer.poll(Duration::from_secs(6)).await.unwrap();
+    assert_eq!(committed(&setup).await, Some(20));
+    setup.embedded.delete_topic(TOPIC).await.unwrap();
+    setup.embedded.create_topic(TOPIC, 1, 1).await.unwrap();
+    assert_eq!(committed(&setup).await, None, "the former's went with it");
+    setup.append(0, 20).await;
+    assert_eq!(read_on(&mut consumer, 20).await, (0..20).collect::<Vec<_>>());
+    consumer.close().await.unwrap();
+    assert_eq!(committed(&setup).await, Some(20), "although the number has not moved");
+}
+
+async fn committed(setup: &Setup) -> Option<i64> {
+    let committed = setup.embedded.committed_offsets("readers").await.unwrap();
+    committed.get(&partition(0)).map(|committed| committed.offset)
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_truncation_what_is_read_anew_is_committed() {
+    let (setup, leader) = with_lagging_followers().await;
+    let mut consumer = setup.consumer().group_id("readers").build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    read_on(&mut consumer, 20).await;
+    consumer.poll(Duration::from_secs(6)).await.unwrap();
+    assert_eq!(committed(&setup).await, Some(20));
+    truncate(&setup, leader).await;
+    setup.append(0, 2).await;
+    assert_eq!(read_on(&mut consumer, 2).await, [10, 11]);
+    consumer.close().await.unwrap();
+    assert_eq!(committed(&setup).await, Some(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_goes_on_where_the_log_was_truncated() {
+    let (setup, leader) = with_lagging_followers().await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let handle = consumer.handle();
+    let mut records = consumer.stream();
+    take_marked(&mut records, &handle, 0..20).await;
+    truncate(&setup, leader).await;
+    setup.append(0, 15).await;
+    take_marked(&mut records, &handle, 10..25).await;
+    assert_eq!(handle.completed(&partition(0)).unwrap(), Some(25));
+}
+
+async fn take_marked(records: &mut RecordStream<'_>, handle: &ConsumerHandle, offsets: std::ops::Range<i64>) {
+    for offset in offsets {
+        let record = records.next().await.unwrap().unwrap();
+        assert_eq!(record.offset(), offset);
+        assert!(handle.mark_processed(&record), "{offset}");
     }
 }

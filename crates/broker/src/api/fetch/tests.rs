@@ -170,6 +170,25 @@ fn a_client_is_sent_to_the_replica_in_its_rack() {
 }
 
 #[test]
+fn a_follower_that_lags_serves_what_it_has_and_nothing_beyond() {
+    let racks = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let settings = Settings { racks, fetch_from_closest_replica: true, ..Settings::default() };
+    let mut cluster = TestCluster::with(settings, &[]);
+    cluster.produce(batch(&[0]));
+    let now = cluster.now;
+    cluster.change(|state| state.set_replicates(NodeId(2), false, now));
+    cluster.send_produce(0, 1, batch(&[0]));
+    cluster.produced();
+    let at_once = |offset| FetchRequest { max_wait_ms: 0, ..fetch(offset) };
+    let code = |cluster: &mut TestCluster, node, offset| cluster.fetch_with(node, at_once(offset)).error_code;
+    assert_eq!(code(&mut cluster, 2, 1), ErrorCode::None, "it has all up to there");
+    assert_eq!(code(&mut cluster, 2, 2), ErrorCode::OffsetOutOfRange);
+    let in_rack = |offset| FetchRequest { rack_id: "c".to_owned(), ..at_once(offset) };
+    assert_eq!(cluster.fetch_with(0, in_rack(1)).preferred_read_replica, NodeId(2));
+    assert_eq!(cluster.fetch_with(0, in_rack(2)).preferred_read_replica, NodeId::NONE, "who lacks it is not named");
+}
+
+#[test]
 fn a_client_whose_records_were_truncated_is_told_where_the_logs_parted() {
     let mut cluster = TestCluster::with(Settings { replication_delay: DELAY, ..Settings::default() }, &[]);
     cluster.produce(batch(&[0, 0, 0]));
