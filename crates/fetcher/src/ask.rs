@@ -55,11 +55,15 @@ impl BatchSizes {
         let largest = largest.max(next.unwrap_or(0));
         let mean = whole.checked_div(batches).unwrap_or(largest);
         let are_alike = mean.min(next.unwrap_or(mean)) >= largest - largest / 4;
+        // What was lost before their size was known will not be any more.
+        let is_cured = are_alike && self.each == 0;
         // Slowly forgets one that was a little larger than the others.
         self.each = if are_alike { clamp(largest).max(self.each - self.each / 64) } else { 0 };
         self.next = clamp(next.unwrap_or(0));
-        let (before, cut) = (i64::from(self.lost), i64::from(clamp(cut)));
-        self.lost = u32::try_from(before + (cut - before) / 4).unwrap_or(0);
+        if !is_cured {
+            let (before, cut) = (i64::from(self.lost), i64::from(clamp(cut)));
+            self.lost = u32::try_from(before + (cut - before) / 4).unwrap_or(0);
+        }
     }
 
     /// How many bytes to ask for.

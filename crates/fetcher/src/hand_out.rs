@@ -99,10 +99,10 @@ impl State {
     pub(crate) fn hand_out(&mut self, mut opened: Opened, now: Instant) -> Batches {
         for entry in std::mem::take(&mut opened.rest).into_iter().rev() {
             let Entry::Answered(answered) = &entry else { continue };
-            if !self.is_stale(answered.place, answered.generation) {
-                self.buffered.put_back(entry);
-            } else {
+            if self.is_stale(answered.place, answered.generation) {
                 self.buffered.drop_unwanted(answered.records.len());
+            } else {
+                self.buffered.put_back(entry);
             }
         }
         // Partitions may have been sought while their batches were opened. Rare, so the cells may stay as they are.

@@ -278,7 +278,7 @@ async fn a_detached_record_keeps_nothing_but_itself_in_memory() {
     assert_eq!(consumer.fetch_metrics().memory.held_bytes, held);
     drop(records);
     assert_eq!(consumer.fetch_metrics().memory.used_bytes, 0);
-    assert!(detached.iter().all(|record| record.value().unwrap().iter().eq([b'x'; 20_000].iter())));
+    assert!(detached.iter().all(|record| *record.value().unwrap() == vec![b'x'; 20_000]));
 }
 
 /// Reads so many records, and says how many bytes their values had; the memory stays within the bound.
