@@ -11,13 +11,13 @@
 //! | any, of a [replica](crate::replica) that is no leader | its leader is asked |
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_cluster::{Address, Broker, Leader};
-use ottla_wire::messages::{AbortedTransaction, FetchResponseView, FetchTopic, FetchedPartition, NodeEndpoint};
+use ottla_wire::messages::{AbortedTransaction, FetchResponseView, FetchedPartition, FetchedTopic, NodeEndpoint};
 use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
@@ -26,6 +26,7 @@ use crate::ask::Brought;
 use crate::buffer_pool::WaitingAnswer;
 use crate::buffered::{Answered, Entry};
 use crate::plan::{Fetch, Lane};
+use crate::session::SessionAnswer;
 use crate::state::State;
 use crate::truncation::{DivergingOffset, ReadEpochs};
 use crate::{Error, IsolationLevel};
@@ -34,7 +35,11 @@ use crate::{Error, IsolationLevel};
 #[derive(Debug)]
 pub(crate) struct Answer {
     throttle_time: Duration,
+    version: i16,
     error_code: ErrorCode,
+    session_id: i32,
+    /// The topics, by name or by id, whichever the version has.
+    topics: Vec<(Box<str>, Option<TopicId>)>,
     parts: Vec<Part>,
     endpoints: Vec<NodeEndpoint>,
     /// Where it takes memory of the pool.
@@ -51,8 +56,9 @@ impl Answer {
 /// One partition's part of it.
 #[derive(Debug)]
 struct Part {
-    /// Which one, of those asked for.
-    asked: usize,
+    /// Its topic, of those of the answer.
+    topic: usize,
+    partition: i32,
     error_code: ErrorCode,
     leader: Option<Leader>,
     high_watermark: i64,
@@ -64,8 +70,10 @@ struct Part {
     /// How many bytes came, cut ones included.
     received_bytes: usize,
     brought: Brought,
-    next_offset: i64,
-    /// The leader epochs of the batches that were asked for.
+    /// The offset behind the first batch, and that behind the last.
+    first_end: Option<i64>,
+    next_offset: Option<i64>,
+    /// The leader epochs of the batches.
     epochs: ReadEpochs,
     /// The replica to read from instead.
     replica: Option<NodeId>,
@@ -83,20 +91,25 @@ pub(crate) struct Hints {
     pub(crate) is_for_others: bool,
 }
 
-/// Reads the answer to `fetch`.
-pub(crate) fn read(fetch: &Fetch, isolation: IsolationLevel, version: i16, body: Bytes) -> Result<Answer, DecodeError> {
+/// Reads an answer.
+pub(crate) fn read(isolation: IsolationLevel, version: i16, body: Bytes) -> Result<Answer, DecodeError> {
     let view = FetchResponseView::parse(body, version)?;
-    let mut index = AskedIndex::new(fetch, version);
-    let mut parts = Vec::with_capacity(fetch.asked.len());
-    for partition in view.partitions() {
-        // What was not asked for is not looked at.
-        if let Some(asked) = index.find(partition.topic.name, partition.topic.id, partition.partition_index) {
-            parts.push(Part::read(fetch, asked, isolation, partition));
+    let mut topics: Vec<(Box<str>, Option<TopicId>)> = Vec::new();
+    let partitions = view.partitions();
+    let mut parts = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let FetchedTopic { name, id } = partition.topic;
+        if topics.last().is_none_or(|(last, last_id)| **last != *name || last_id.unwrap_or_default() != id) {
+            topics.push((name.into(), id.known()));
         }
+        parts.push(Part::read(topics.len() - 1, isolation, partition));
     }
     Ok(Answer {
         throttle_time: throttle_time(version, view.throttle_time_ms),
+        version,
         error_code: view.error_code,
+        session_id: view.session_id,
+        topics,
         parts,
         endpoints: view.node_endpoints,
         waiting: None,
@@ -110,12 +123,12 @@ fn throttle_time(version: i16, throttle_time_ms: i32) -> Duration {
 }
 
 impl Part {
-    fn read(fetch: &Fetch, asked: usize, isolation: IsolationLevel, data: FetchedPartition<'_>) -> Self {
-        let offset = fetch.asked.get(asked).map_or(0, |asked| asked.offset);
+    fn read(topic: usize, isolation: IsolationLevel, data: FetchedPartition<'_>) -> Self {
         let aborted = data.aborted_transactions();
         let received = data.records.unwrap_or_default();
         let mut part = Self {
-            asked,
+            topic,
+            partition: data.partition_index,
             error_code: data.error_code,
             leader: data
                 .current_leader
@@ -129,7 +142,8 @@ impl Part {
             received_bytes: received.len(),
             brought: Brought::default(),
             records: Bytes::new(),
-            next_offset: offset,
+            first_end: None,
+            next_offset: None,
             epochs: ReadEpochs::default(),
             replica: data.preferred_read_replica.known(),
             diverging: data
@@ -159,9 +173,9 @@ impl Part {
                     end = batches.position();
                     self.brought.batches += 1;
                     self.brought.largest = self.brought.largest.max(batch.size_bytes());
-                    // A batch may lie before the offset asked for, and never takes it back.
-                    if batch.next_offset() > self.next_offset {
-                        self.next_offset = batch.next_offset();
+                    self.first_end.get_or_insert(batch.next_offset());
+                    if self.next_offset.is_none_or(|next_offset| batch.next_offset() > next_offset) {
+                        self.next_offset = Some(batch.next_offset());
                         self.epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
                     }
                 }
@@ -176,56 +190,20 @@ impl Part {
         self.brought.cut = received.len() - end;
         self.brought.next = batches.incomplete_bytes();
     }
-}
 
-/// Finds partitions of an answer among those asked for: mostly the next one, because a broker answers in order.
-struct AskedIndex<'f> {
-    topics: &'f [FetchTopic],
-    by_id: bool,
-    /// Of the partition expected next: its topic, its place there, and its place among all.
-    topic: usize,
-    partition: usize,
-    asked: usize,
-    sorted: Option<BTreeMap<Key<'f>, usize>>,
-}
-
-/// A partition by its topic's name or id, whichever the version has.
-type Key<'f> = (&'f str, [u8; 16], i32);
-
-impl<'f> AskedIndex<'f> {
-    fn new(fetch: &'f Fetch, version: i16) -> Self {
-        Self { topics: &fetch.request.topics, by_id: version >= 13, topic: 0, partition: 0, asked: 0, sorted: None }
-    }
-
-    fn find(&mut self, name: &str, id: TopicId, partition: i32) -> Option<usize> {
-        while self.topics.get(self.topic).is_some_and(|topic| self.partition >= topic.partitions.len()) {
-            self.topic += 1;
-            self.partition = 0;
+    /// The leader epochs of the batches that end behind `offset`.
+    fn epochs_from(&mut self, offset: i64) -> ReadEpochs {
+        if self.first_end.is_none_or(|first_end| first_end > offset) {
+            return std::mem::take(&mut self.epochs);
         }
-        let expected = self.topics.get(self.topic).filter(|topic| {
-            let same_topic = if self.by_id { topic.topic_id == id } else { topic.topic == name };
-            same_topic && topic.partitions.get(self.partition).is_some_and(|next| next.partition == partition)
-        });
-        if expected.is_some() {
-            self.partition += 1;
-            self.asked += 1;
-            return Some(self.asked - 1);
+        let (mut epochs, mut next_offset) = (ReadEpochs::default(), offset);
+        for batch in RecordBatches::new(self.records.clone()).flatten() {
+            if batch.next_offset() > next_offset {
+                next_offset = batch.next_offset();
+                epochs.read(LeaderEpoch(batch.partition_leader_epoch()).known(), batch.base_offset());
+            }
         }
-        self.search(name, id, partition)
-    }
-
-    fn search(&mut self, name: &str, id: TopicId, partition: i32) -> Option<usize> {
-        let (topics, by_id) = (self.topics, self.by_id);
-        let sorted = self.sorted.get_or_insert_with(|| {
-            let keys = topics.iter().flat_map(|topic| {
-                let (name, id) = if by_id { ("", topic.topic_id.0) } else { (topic.topic.as_str(), [0; 16]) };
-                topic.partitions.iter().map(move |partition| (name, id, partition.partition))
-            });
-            keys.enumerate().map(|(asked, key)| (key, asked)).collect()
-        });
-        let sorted: &BTreeMap<Key<'_>, usize> = sorted;
-        let (name, id) = if by_id { ("", id.0) } else { (name, [0; 16]) };
-        sorted.get(&(name, id, partition)).copied()
+        epochs
     }
 }
 
@@ -235,60 +213,81 @@ impl State {
         self.finish(fetch);
         self.handle_heard(fetch.node);
         self.totals.fetches += 1;
-        let mut brought = vec![false; self.partitions.len()];
         let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_others: false };
-        // Answers are taken in order of partitions; what the answer left out is asked for again, after a
-        // back-off: a broker that leaves it out each time must not be asked without end.
-        let mut answered = vec![false; fetch.asked.len()];
-        for part in answer.parts {
-            let Some(asked) = fetch.asked.get(part.asked) else { continue };
-            let received = part.received_bytes;
-            self.totals.fetched_bytes += received as u64;
-            let seen = answered.get_mut(part.asked).is_none_or(|seen| std::mem::replace(seen, true));
-            if seen {
-                self.totals.unwanted_bytes += received as u64;
-            } else {
-                let place = asked.place;
-                let has_records = self.handle_part(fetch, part, answer.waiting.as_ref(), &mut hints, now);
-                if let Some(brought) = brought.get_mut(place) {
-                    *brought = has_records;
-                }
-            }
-        }
-        for asked in &fetch.asked {
-            if let Some(generation) = self.release(asked.place, fetch.id) {
-                self.retry_later(asked.place, generation, now);
-            }
-        }
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.failures = 0;
             broker.not_before = (!answer.throttle_time.is_zero()).then(|| now + answer.throttle_time);
-            let (idle, served): (Vec<_>, Vec<_>) =
-                broker.order.drain(..).partition(|place| !brought.get(*place).copied().unwrap_or_default());
-            broker.order = idle;
-            broker.order.extend(served);
         }
-        if answer.error_code != ErrorCode::None {
-            self.handle_refusal(fetch, answer.error_code, now);
+        let Some((session, _)) = self.session_of(fetch) else { return hints };
+        let was_full = session.is_full();
+        let topics: Vec<_> = answer.topics.iter().map(|(name, id)| session.topic(name, *id)).collect();
+        let mut is_as_asked = true;
+        let mut answered = BTreeSet::new();
+        for part in answer.parts {
+            let received = part.received_bytes as u64;
+            self.totals.fetched_bytes += received;
+            let topic = topics.get(part.topic).copied().flatten();
+            let session = self.session_of(fetch).map(|(session, _)| session);
+            let place = session.zip(topic).and_then(|(session, topic)| session.place(topic, part.partition));
+            // What was not asked for is not looked at, nor what is told twice.
+            match place {
+                Some(place) if !was_full || answered.insert(place) => {
+                    self.handle_part(fetch, place, part, answer.waiting.as_ref(), &mut hints, now);
+                }
+                Some(_) => self.totals.unwanted_bytes += received,
+                None => {
+                    self.totals.unwanted_bytes += received;
+                    is_as_asked = false;
+                }
+            }
+        }
+        if was_full && answer.error_code == ErrorCode::None {
+            is_as_asked &= self.handle_left_out(fetch, &answered, now);
+        }
+        if fetch.lane == Lane::Aside {
+            self.release_all(fetch);
+        } else if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            let Answer { version, error_code, session_id, .. } = answer;
+            broker.session.answered(SessionAnswer { version, error_code, session_id, is_as_asked });
+        }
+        match answer.error_code {
+            ErrorCode::None => {}
+            error_code if !was_full && is_of_session(error_code) => {
+                tracing::debug!(node = %fetch.node, %error_code, "the fetch session is over");
+            }
+            error_code => self.handle_refusal(fetch, error_code, now),
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
         hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
         hints
     }
 
-    /// Returns whether it brought records.
+    /// What the answer to a full Fetch left out is asked for again, after a back-off: a broker that leaves it out each time
+    /// must not be asked without end. Returns whether there was nothing.
+    fn handle_left_out(&mut self, fetch: &Fetch, answered: &BTreeSet<usize>, now: Instant) -> bool {
+        let Some((session, mark)) = self.session_of(fetch) else { return true };
+        let left_out: Vec<_> = session.places().filter(|place| !answered.contains(place)).collect();
+        for place in &left_out {
+            if let Some(generation) = self.release(*place, mark) {
+                self.retry_later(*place, generation, now);
+            }
+        }
+        left_out.is_empty()
+    }
+
     fn handle_part(
         &mut self,
         fetch: &Fetch,
-        part: Part,
+        place: usize,
+        mut part: Part,
         waiting: Option<&Arc<WaitingAnswer>>,
         hints: &mut Hints,
         now: Instant,
-    ) -> bool {
-        let Some(place) = fetch.asked.get(part.asked).map(|asked| asked.place) else { return false };
-        let Some(generation) = self.release(place, fetch.id) else {
+    ) {
+        let mark = self.session_of(fetch).map(|(_, mark)| mark);
+        let Some(generation) = mark.and_then(|mark| self.release(place, mark)) else {
             self.totals.unwanted_bytes += part.received_bytes as u64;
-            return false;
+            return;
         };
         let not_whole = part.received_bytes.saturating_sub(part.records.len());
         if part.corrupt.is_some() {
@@ -299,35 +298,45 @@ impl State {
         if part.error_code != ErrorCode::None {
             self.totals.unwanted_bytes += part.records.len() as u64;
             self.handle_error_code(fetch, place, generation, &part, hints, now);
-            return false;
+            return;
         }
-        let Some(partition) = self.partition_mut(place) else { return false };
+        let turn = self.new_generation();
+        let Some(partition) = self.partition_mut(place) else { return };
         partition.high_watermark = Some(part.high_watermark);
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
         let Some(position) = partition.fetch_offset() else {
             self.totals.unwanted_bytes += part.records.len() as u64;
-            return false;
+            return;
         };
         if let Some(diverging) = part.diverging {
             self.totals.unwanted_bytes += part.records.len() as u64;
             self.handle_diverging(place, diverging);
             hints.is_for_others = true;
-            return false;
+            return;
         }
         if let Some(replica) = part.replica.filter(|replica| partition.is_sent_elsewhere(fetch.node, *replica)) {
             self.totals.unwanted_bytes += part.records.len() as u64;
             self.follow_replica(place, generation, replica, now);
             hints.is_for_others = true;
-            return false;
+            return;
         }
-        let moved = part.next_offset > position;
         if part.corrupt.is_none() && part.received_bytes > 0 {
             partition.sizes.learn(part.brought);
         }
+        // A batch may lie before the offset asked for, and never takes it back.
+        let next_offset = part.next_offset.filter(|next_offset| *next_offset > position);
         let (whole_bytes, high_watermark) = (part.records.len(), part.high_watermark);
-        if moved {
-            partition.fetched(part.next_offset, part.epochs);
+        if let Some(offset) = next_offset {
+            let epochs = part.epochs_from(position);
+            partition.fetched(offset, epochs);
+            let before = std::mem::replace(&mut partition.listed.turn, turn);
+            if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+                broker.behind.remove(&(before, place));
+                if offset < high_watermark {
+                    broker.behind.insert((turn, place));
+                }
+            }
             let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;
             let answered = Answered { place, generation, position, records, high_watermark, aborted, waiting };
@@ -335,27 +344,25 @@ impl State {
         } else {
             self.totals.passed_over_bytes += part.records.len() as u64;
         }
-        let partition = match self.partition(place) {
-            Some(partition) => partition.name.clone(),
-            None => return moved,
-        };
         if let Some(corrupt) = part.corrupt {
-            let (offset, next_offset) = (part.next_offset, corrupt.next_offset);
+            let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
+            let (offset, next_offset) = (next_offset.unwrap_or(position), corrupt.next_offset);
             self.fail(
                 place,
                 generation,
                 Error::CorruptBatch { partition, offset, next_offset, source: corrupt.fault },
                 now,
             );
-        } else if !moved && is_end_of_log(whole_bytes, part.received_bytes, high_watermark, position) {
+        } else if next_offset.is_none() && is_end_of_log(whole_bytes, part.received_bytes, high_watermark, position) {
             // Nothing new, which such a broker may say at once each time.
             self.retry_later(place, generation, now);
-        } else if !moved && part.received_bytes > 0 {
+        } else if next_offset.is_none() && part.received_bytes > 0 {
             self.handle_no_whole_batch(fetch, place, generation, part.received_bytes, now);
-        } else if !moved && let Some(partition) = self.partition_mut(place) {
+        } else if next_offset.is_none()
+            && let Some(partition) = self.partition_mut(place)
+        {
             partition.succeeded();
         }
-        moved
     }
 
     /// A broker may cut the first batch of any partition but the first, which this one will be soon. After some
@@ -409,10 +416,12 @@ impl State {
 
     /// The broker refused the whole Fetch.
     fn handle_refusal(&mut self, fetch: &Fetch, error_code: ErrorCode, now: Instant) {
-        for asked in &fetch.asked {
-            self.refresh(asked.place);
+        let places = self.session_of(fetch).map(|(session, _)| session.places().collect::<Vec<_>>());
+        let places = places.unwrap_or_default();
+        for place in &places {
+            self.refresh(*place);
         }
-        let place = fetch.asked.first().map(|asked| asked.place);
+        let place = places.first().copied();
         let error = if is_answered_by_waiting(error_code) {
             None
         } else {
@@ -430,13 +439,19 @@ impl State {
     pub(crate) fn handle_failure(&mut self, fetch: &Fetch, error: Error, now: Instant) {
         self.finish(fetch);
         self.totals.failed_fetches += 1;
-        for asked in &fetch.asked {
-            self.release(asked.place, fetch.id);
+        // Of a session it is not known how it stands; what becomes of the next request, a full one, says more.
+        let mut is_untold = false;
+        match self.brokers.get_mut(&fetch.node).filter(|_| fetch.lane == Lane::Main) {
+            Some(broker) => {
+                is_untold = !broker.session.is_full();
+                broker.session.begin_anew();
+            }
+            None => self.release_all(fetch),
         }
         // It may have stopped leading its partitions together with answering.
         self.doubt(fetch.node);
         self.leave_replicas_on(fetch.node);
-        let error = (!error.is_retriable()).then_some(error);
+        let error = (!error.is_retriable() && !is_untold).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }
 
@@ -454,12 +469,28 @@ impl State {
         }
     }
 
+    /// The lane aside has been answered, or has failed.
+    fn release_all(&mut self, fetch: &Fetch) {
+        for place in fetch.aside.places() {
+            self.release(place, fetch.id);
+        }
+    }
+
     /// The request is no longer in flight for the partition. Returns the partition's generation if it was.
     fn release(&mut self, place: usize, id: u64) -> Option<u64> {
-        let partition = self.partition_mut(place).filter(|partition| partition.in_flight == Some(id))?;
+        self.partition(place).filter(|partition| partition.in_flight == Some(id))?;
+        let partition = self.partition_mut(place)?;
         partition.in_flight = None;
         Some(partition.generation)
     }
+}
+
+/// Whether an error says only that the broker does not have the session as it is believed to.
+fn is_of_session(error_code: ErrorCode) -> bool {
+    matches!(
+        error_code,
+        ErrorCode::FetchSessionIdNotFound | ErrorCode::InvalidFetchSessionEpoch | ErrorCode::FetchSessionTopicIdError
+    )
 }
 
 /// Whether an answer holds whole batches before the position and nothing else, and nothing is to be had behind it: some brokers

@@ -49,6 +49,9 @@ pub struct FetcherConfig {
     pub max_partition_fetch_bytes: Option<i32>,
     /// `auto.offset.reset`: where to start where there is no position, or one that is out of range. Default latest.
     pub auto_offset_reset: AutoOffsetReset,
+    /// Whether brokers are asked to remember what is read, so that requests and answers name only what has changed
+    /// (incremental fetch sessions, KIP-227). Default true.
+    pub fetch_sessions: bool,
     /// `client.rack`: where the consumer stands, to be sent to a replica there (KIP-392). Default none.
     pub client_rack: Option<String>,
     /// `on.truncation`, Ottla's own: what to do where the log was truncated before the position. Default reset.
@@ -77,6 +80,7 @@ impl Default for FetcherConfig {
             fetch_max_wait: Duration::from_millis(500),
             max_partition_fetch_bytes: None,
             auto_offset_reset: AutoOffsetReset::default(),
+            fetch_sessions: true,
             client_rack: None,
             on_truncation: OnTruncation::default(),
             isolation_level: IsolationLevel::default(),

@@ -121,7 +121,7 @@ impl Work {
         let lookups = state.next_lookups(now);
         let validations = state.next_validations(now);
         let stale_topics = std::mem::take(&mut state.stale_topics).into_iter().collect();
-        let (nodes, deadline) = (state.nodes().collect(), state.next_lookup_deadline());
+        let (nodes, deadline) = (state.nodes(), state.next_lookup_deadline());
         let deadline = [deadline, state.replicas_expire_at].into_iter().flatten().min();
         let work = Self { stale_topics, lookups, validations, nodes, deadline };
         let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty();
@@ -135,7 +135,13 @@ impl Work {
 
 /// Fetches from a broker by one lane until it leads no assigned partition.
 async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
-    let mut link = Link { connection: None, buffers: Arc::new(LaneBuffers::new(shared.pool.clone())) };
+    let mut link = Link {
+        shared: Arc::clone(&shared),
+        node,
+        lane,
+        connection: None,
+        buffers: Arc::new(LaneBuffers::new(shared.pool.clone())),
+    };
     let mut has_answered = false;
     loop {
         let changed = shared.changed.notified();
@@ -144,6 +150,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let released = shared.pool.released();
         tokio::pin!(released);
         released.as_mut().enable();
+        link.check();
         let next = shared.state().next_fetch(node, lane, now(), shared.pool.usage());
         let NextFetch::Send(fetch) = next else {
             if std::mem::take(&mut has_answered) {
@@ -185,8 +192,36 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
 
 /// A lane's connection, and where its answers go.
 struct Link {
+    shared: Arc<Shared>,
+    node: NodeId,
+    lane: Lane,
     connection: Option<Connection>,
     buffers: Arc<LaneBuffers>,
+}
+
+impl Link {
+    /// A broker that is connected to anew may have become another one, so that nothing of before is built upon.
+    fn check(&mut self) {
+        if self.connection.take_if(|connection| connection.is_closed()).is_some() && self.lane == Lane::Main {
+            self.shared.state().handle_disconnected(self.node);
+        }
+    }
+}
+
+impl Drop for Link {
+    /// The broker is told that its session is over, so that it need not keep it until another needs the room. Nobody waits
+    /// for that: the connection lives until the answer is there.
+    fn drop(&mut self) {
+        if self.lane == Lane::Aside {
+            return;
+        }
+        let end = self.shared.state().end_session(self.node);
+        let (Some(request), Some(connection)) = (end, self.connection.take()) else { return };
+        if let Ok(runtime) = self.shared.cluster.runtime() {
+            let answer = connection.send_raw(&request, END_OF_SESSION_TIMEOUT);
+            runtime.spawn(async move { drop(answer.await) });
+        }
+    }
 }
 
 /// Sends, tells the application of the answer before this one, and waits for the answer.
@@ -250,7 +285,7 @@ impl Sent<'_> {
         });
         let read = answer.and_then(|response| {
             let version = response.version;
-            answer::read(&fetch, self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
+            answer::read(self.shared.isolation, version, response.body).map_err(|source| Error::Decode {
                 node: fetch.node,
                 version,
                 source,
@@ -294,6 +329,9 @@ impl Drop for Sent<'_> {
         }
     }
 }
+
+/// How long the answer to the end of a session is waited for: a Fetch may still be parked before it.
+const END_OF_SESSION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest that an answer to Fetch is waited for, whatever the settings.
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ottla_wire::TopicPartition;
 
 use crate::buffered::{Answered, Entry, Failure};
-use crate::handed_out::Progress;
+use crate::handed_out::{Progress, Settled};
 use crate::opener::{Fault, Opened};
 use crate::state::State;
 use crate::{Batches, Error};
@@ -25,10 +25,10 @@ impl State {
     /// The application asks for more, and so has come back from what it was handed last.
     pub(crate) fn begin_poll(&mut self, now: Instant) {
         for settled in self.handed_out.settle() {
-            let Some(partition) = self.current(settled.place, settled.generation) else { continue };
-            partition.position = Some(settled.position);
-            partition.position_epoch = settled.leader_epoch.or(partition.position_epoch);
-            if settled.is_corrupt {
+            if !self.settle(&settled) || !settled.is_corrupt {
+                continue;
+            }
+            if let Some(partition) = self.current(settled.place, settled.generation) {
                 // Its iterator has told the application, and will tell it again.
                 partition.rewind(settled.position);
                 self.is_news = true;
@@ -36,6 +36,17 @@ impl State {
                 self.retry_later(settled.place, settled.generation, now);
             }
         }
+    }
+
+    /// The application has come so far with a partition. That changes nothing of what is fetched: it is not touched.
+    fn settle(&mut self, settled: &Settled) -> bool {
+        let Some(Some(partition)) = self.partitions.get_mut(settled.place) else { return false };
+        if partition.generation != settled.generation {
+            return false;
+        }
+        partition.position = Some(settled.position);
+        partition.position_epoch = settled.leader_epoch.or(partition.position_epoch);
+        true
     }
 
     /// Takes about `max_bytes` from the queue; what went wrong in its turn.
@@ -51,7 +62,8 @@ impl State {
             match self.buffered.pop() {
                 None => break,
                 Some(Entry::Answered(answered)) => {
-                    if let Some(partition) = self.current(answered.place, answered.generation) {
+                    let partition = self.partition(answered.place);
+                    if let Some(partition) = partition.filter(|partition| partition.generation == answered.generation) {
                         bytes += answered.records.len();
                         entries.push((partition.name.clone(), answered));
                     } else {
@@ -133,8 +145,8 @@ impl State {
     }
 
     /// Whether what was opened is not wanted any more: the partition was sought, or its log was found truncated.
-    fn is_stale(&mut self, place: usize, generation: u64) -> bool {
-        self.is_truncated(place) || self.current(place, generation).is_none()
+    fn is_stale(&self, place: usize, generation: u64) -> bool {
+        self.is_truncated(place) || !self.is_current(place, generation)
     }
 
     /// What is before the batch is handed out; then the application is told.

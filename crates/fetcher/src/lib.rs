@@ -7,9 +7,10 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`plan`] (what the next Fetch asks for), [`fetch_size`], [`budget`] and
-//! [`ask`] (how much), [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a
-//! new leader has what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
+//! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
+//! asks for), [`session`] (what the broker knows of that), [`fetch_size`], [`budget`] and [`ask`] (how much),
+//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
+//! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and [`record`] what
 //! the application gets.
@@ -22,6 +23,7 @@ mod batch;
 mod budget;
 mod buffer_pool;
 mod buffered;
+mod changed;
 mod config;
 mod driver;
 mod error;
@@ -38,6 +40,7 @@ mod plan;
 mod position;
 mod record;
 mod replica;
+mod session;
 mod silence;
 mod state;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicPartition};
 
 use crate::answer::is_answered_by_waiting;
-use crate::position::Phase;
+use crate::position::{Partition, Phase};
 use crate::state::State;
 use crate::{Error, IsolationLevel, Lookup};
 
@@ -115,12 +115,14 @@ impl State {
     /// The lookups that are to be made now.
     pub(crate) fn next_lookups(&mut self, now: Instant) -> Vec<StartLookup> {
         let id = self.new_generation();
-        let mut wanted = Vec::new();
-        for partition in self.partitions.iter_mut().flatten() {
-            let (Some(lookup), Some(leader)) = (partition.wants_lookup(), partition.leader) else { continue };
-            if partition.is_due(now) {
+        let due = |(place, partition): (usize, &Partition)| {
+            let (lookup, leader) = (partition.wants_lookup()?, partition.leader?);
+            partition.is_due(now).then(|| (place, (partition.name.clone(), leader, lookup)))
+        };
+        let (places, wanted): (Vec<_>, Vec<_>) = self.stranded().filter_map(due).unzip();
+        for place in places {
+            if let Some(partition) = self.partition_mut(place) {
                 partition.in_flight = Some(id);
-                wanted.push((partition.name.clone(), leader, lookup));
             }
         }
         let requests = group(wanted, self.config.isolation_level, LOOKUP_TIMEOUT_MS, &self.config.wall_clock);
@@ -131,21 +133,24 @@ impl State {
 
     /// Tells of the partitions that have nowhere to start, again and again until the application has sought.
     pub(crate) fn tell_refused(&mut self, now: Instant) {
-        let refused = |(place, slot): (usize, &Option<crate::position::Partition>)| {
-            let partition = slot.as_ref().filter(|partition| !partition.untold && partition.is_due(now))?;
+        let refused = |(place, partition): (usize, &Partition)| {
+            if partition.untold || !partition.is_due(now) {
+                return None;
+            }
             let Phase::Refused(refusal) = partition.phase else { return None };
             Some((place, partition.generation, Error::of_refusal(partition.name.clone(), refusal)))
         };
-        let refused: Vec<_> = self.partitions.iter().enumerate().filter_map(refused).collect();
+        let refused: Vec<_> = self.stranded().filter_map(refused).collect();
         for (place, generation, error) in refused {
             self.fail(place, generation, error, now);
         }
     }
 
     /// When a partition is to be looked up, or told of, that is not now, or an answer is late.
-    pub(crate) fn next_lookup_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_lookup_deadline(&mut self) -> Option<Instant> {
+        let late_at = self.next_late_lookup();
         // Nothing is done about a partition until the application has been told of its failure.
-        let waiting = self.partitions.iter().flatten().filter(|partition| {
+        let waiting = self.stranded().map(|(_, partition)| partition).filter(|partition| {
             let is_refused = matches!(partition.phase, Phase::Refused(_));
             !partition.untold
                 && (partition.leader.is_none()
@@ -153,7 +158,7 @@ impl State {
                     || partition.wants_validation().is_some()
                     || is_refused)
         });
-        waiting.filter_map(|partition| partition.not_before).chain(self.next_late_lookup()).min()
+        waiting.filter_map(|partition| partition.not_before).chain(late_at).min()
     }
 
     /// Takes in the answer to a lookup of starts; `Err`: there is none.

@@ -6,18 +6,26 @@
 //! answered. So such a partition waits for [`ASIDE_AFTER`] and [`ASIDE_WAIT`] at most, and not for another's long poll.
 //!
 //! While records flow, the main lane is answered at once and the lane aside is not used.
+//!
+//! The main lane keeps a [session](crate::session) with the broker, and looks only at partitions that have [changed](crate::changed).
+//! What is paused, backs off, is elsewhere or goes aside leaves the session, or the broker would send its records. While a
+//! request of the session is on its way, nothing leaves or joins: what it brings of a partition that was paused is kept, and
+//! of one that was sought dropped, for such a partition does not bear the session's mark any more.
 
 use std::time::{Duration, Instant};
 
 use ottla_cluster::LATE;
-use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic};
-use ottla_wire::{LeaderEpoch, NodeId};
+use ottla_wire::messages::FetchRequest;
+use ottla_wire::{LeaderEpoch, NodeId, Within};
 
-use crate::ask::whole_batches;
+use crate::ask::{BatchSizes, Limits, whole_batches};
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
+use crate::changed::Broker;
 use crate::fetch_size::Arrival;
-use crate::state::{Broker, State};
+use crate::position::Partition;
+use crate::session::{Reading, Session, TopicOf};
+use crate::state::State;
 
 /// Which of the two connections to a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +41,14 @@ pub(crate) struct Fetch {
     pub(crate) id: u64,
     pub(crate) node: NodeId,
     pub(crate) lane: Lane,
-    pub(crate) request: FetchRequest,
-    /// Its partitions, in the request's order.
-    pub(crate) asked: Vec<Asked>,
+    pub(crate) request: Within<FetchRequest>,
+    /// The partitions of the lane aside. Those of the main lane are in the broker's session.
+    pub(crate) aside: Session,
     pub(crate) granted: Grant,
     pub(crate) max_wait: Duration,
     pub(crate) sent_at: Instant,
     /// An answer that has not begun to come by then is late.
     pub(crate) late_at: Instant,
-}
-
-/// One partition of a Fetch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) place: usize,
-    pub(crate) offset: i64,
 }
 
 /// What a lane is to do.
@@ -65,48 +66,124 @@ pub(crate) enum NextFetch {
 impl State {
     /// What is to be sent to `node` by `lane`, while the memory is used like that.
     pub(crate) fn next_fetch(&mut self, node: NodeId, lane: Lane, now: Instant, usage: Usage) -> NextFetch {
-        let brokers = self.brokers.values().filter(|broker| !broker.order.is_empty()).count();
-        let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
-        if broker.order.is_empty() {
+        self.sort();
+        let Some(broker) = self.brokers.get_mut(&node) else { return NextFetch::End };
+        if broker.places.is_empty() {
             return NextFetch::End;
         }
         if let Some(until) = broker.not_before.filter(|until| *until > now) {
             return NextFetch::Wait(Some(until));
         }
-        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes();
-        let max_wait = match lane {
-            Lane::Main => self.config.fetch_max_wait,
-            Lane::Aside => match broker.wait_aside(now, self.config.fetch_max_wait) {
-                Ok(max_wait) => max_wait,
-                // When neither the lane nor a partition is due, a look at the first of the two is early, and harmless.
-                Err(until) => return NextFetch::Wait(self.due(node, now).map_or_else(|due| due, |_| until)),
-            },
+        broker.wake(now);
+        match lane {
+            Lane::Main => self.next_main(node, now, usage),
+            Lane::Aside => self.next_aside(node, now, usage),
+        }
+    }
+
+    fn next_main(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {
+        self.look(node, now);
+        let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
+        if broker.session.is_empty() || broker.sent_at[Lane::Main as usize].is_some() {
+            return NextFetch::Wait(broker.next_back());
+        }
+        let on = self.occasion(usage, broker, &broker.session);
+        let Some(granted) = self.budget.grant(on) else { return NextFetch::WaitForMemory };
+        let id = self.new_generation();
+        let max_wait = self.config.fetch_max_wait;
+        let Self { brokers, partitions, .. } = self;
+        let Some(broker) = brokers.get_mut(&node) else { return NextFetch::End };
+        let request = broker.session.request(|place| turn(partitions, place));
+        let fetch = Fetch {
+            id,
+            node,
+            lane: Lane::Main,
+            request: Within { versions: request.versions.range(), request: request.into() },
+            aside: Session::default(),
+            granted,
+            max_wait,
+            sent_at: now,
+            late_at: now + max_wait + LATE,
         };
-        let due = match self.due(node, now) {
+        self.send(fetch, now)
+    }
+
+    /// Brings the session of the main lane up to what is to be read, unless a request of it is on its way.
+    fn look(&mut self, node: NodeId, now: Instant) {
+        let limits = self.config.partition_limits();
+        let Self { brokers, partitions, .. } = self;
+        let Some(broker) = brokers.get_mut(&node) else { return };
+        if broker.sent_at[Lane::Main as usize].is_some() {
+            return;
+        }
+        for name in std::mem::take(&mut broker.gone) {
+            broker.session.leave(&name.topic, name.partition);
+        }
+        let mark = broker.session_mark;
+        for place in std::mem::take(&mut broker.changed) {
+            let Some(Some(partition)) = partitions.get_mut(place) else { continue };
+            let is_elsewhere = partition.in_flight.is_some_and(|id| id != mark);
+            match partition.reading(limits).filter(|_| !is_elsewhere) {
+                Some(reading) if partition.is_due(now) => {
+                    partition.in_flight = Some(mark);
+                    broker.session.read(partition.topic_of(), partition.name.partition, place, reading);
+                }
+                waits => {
+                    partition.in_flight.take_if(|id| *id == mark);
+                    broker.session.leave(&partition.name.topic, partition.name.partition);
+                    let until = partition.not_before.filter(|_| waits.is_some());
+                    broker.backing_off.extend(until.map(|until| (until, place)));
+                }
+            }
+        }
+    }
+
+    fn next_aside(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {
+        let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
+        let due = self.due_aside(broker, now);
+        let max_wait = match broker.wait_aside(now, self.config.fetch_max_wait) {
+            Ok(max_wait) => max_wait,
+            // When neither the lane nor a partition is due, a look at the first of the two is early, and harmless.
+            Err(until) => return NextFetch::Wait(due.map_or_else(|due| due, |_| until)),
+        };
+        let due = match due {
             Ok(due) => due,
             Err(until) => return NextFetch::Wait(until),
         };
-        let Usage { reading, .. } = usage;
-        let used = usage.used.saturating_sub(reading);
-        // Of an answer that is half handed out, that half: who holds one record of it will hold the whole.
-        let waiting = usize::try_from(self.totals().waiting_bytes()).unwrap_or(usize::MAX);
-        let held = used.saturating_sub(waiting);
-        let worthwhile_bytes = worthwhile_bytes.max(self.bytes_worth_their_loss(&due));
-        let on = Occasion { used, reading, held, brokers, header_bytes: self.header_bytes(&due), worthwhile_bytes };
-        let granted = match lane {
-            Lane::Main => self.budget.grant(on),
-            Lane::Aside => self.budget.grant_aside(on),
+        let mut session = Session::default();
+        for place in &due {
+            let Some(partition) = self.partition(*place) else { continue };
+            let Some(reading) = partition.reading(self.config.partition_limits()) else { continue };
+            session.read(partition.topic_of(), partition.name.partition, *place, reading);
+        }
+        let on = self.occasion(usage, broker, &session);
+        let Some(granted) = self.budget.grant_aside(on) else { return NextFetch::WaitForMemory };
+        let id = self.new_generation();
+        for place in due {
+            if let Some(partition) = self.partition_mut(place) {
+                partition.in_flight = Some(id);
+            }
+        }
+        let request = session.request(|place| turn(&self.partitions, place));
+        let fetch = Fetch {
+            id,
+            node,
+            lane: Lane::Aside,
+            request: Within { versions: request.versions.range(), request: request.into() },
+            aside: session,
+            granted,
+            max_wait,
+            sent_at: now,
+            late_at: now + max_wait + LATE,
         };
-        let Some(granted) = granted else { return NextFetch::WaitForMemory };
-        NextFetch::Send(Box::new(self.fetch(node, lane, now, due, granted, max_wait)))
+        self.send(fetch, now)
     }
 
-    /// The places of the partitions that may be fetched from `node` now; if there are none, when there will be.
-    fn due(&self, node: NodeId, now: Instant) -> Result<Vec<usize>, Option<Instant>> {
-        let order = self.brokers.get(&node).map(|broker| broker.order.as_slice()).unwrap_or_default();
-        let mut due = Vec::with_capacity(order.len());
-        let mut earliest: Option<Instant> = None;
-        for place in order {
+    /// The places of the partitions that may be fetched aside now; if there are none, when there will be.
+    fn due_aside(&self, broker: &Broker, now: Instant) -> Result<Vec<usize>, Option<Instant>> {
+        let mut due = Vec::new();
+        let mut earliest = broker.next_back();
+        for place in &broker.changed {
             let Some(partition) = self.partition(*place).filter(|partition| partition.wants_fetch()) else { continue };
             match partition.not_before {
                 Some(not_before) if not_before > now => {
@@ -118,84 +195,67 @@ impl State {
         if due.is_empty() { Err(earliest) } else { Ok(due) }
     }
 
-    /// How many bytes the partition whose turn it is should bring at once, so that little is lost of them.
-    fn bytes_worth_their_loss(&self, due: &[usize]) -> usize {
-        let first = due.first().and_then(|place| self.partition(*place));
-        first.map_or(0, |first| first.sizes.ask(self.config.partition_limits()))
+    fn occasion(&self, usage: Usage, broker: &Broker, session: &Session) -> Occasion {
+        let Usage { reading, .. } = usage;
+        let used = usage.used.saturating_sub(reading);
+        // Of an answer that is half handed out, that half: who holds one record of it will hold the whole.
+        let waiting = usize::try_from(self.totals().waiting_bytes()).unwrap_or(usize::MAX);
+        let held = used.saturating_sub(waiting);
+        let brokers = self.fetched_brokers().count();
+        // As much as is worth the way, or what is lost at the end of an answer.
+        let first_bytes = self.behind(broker).next().map_or(0, |(_, bytes)| bytes);
+        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes().max(first_bytes);
+        Occasion { used, reading, held, brokers, header_bytes: header_bytes(session), worthwhile_bytes }
     }
 
-    /// About how long the answer is without its records, where it tells of these partitions: a little more than it
-    /// mostly is. What is unusual (aborted transactions, other leaders) may take more, as may a batch that is larger than
-    /// what was asked for.
-    fn header_bytes(&self, due: &[usize]) -> usize {
-        let mut bytes = ANSWER_HEADER_BYTES;
-        let mut last: Option<&str> = None;
-        for place in due {
-            let Some(partition) = self.partition(*place) else { continue };
-            let topic = &*partition.name.topic;
-            if last != Some(topic) {
-                bytes += TOPIC_HEADER_BYTES + topic.len();
-                last = Some(topic);
-            }
-            bytes += PARTITION_HEADER_BYTES;
-        }
-        bytes
-    }
-
-    fn fetch(
-        &mut self,
-        node: NodeId,
-        lane: Lane,
-        now: Instant,
-        due: Vec<usize>,
-        granted: Grant,
-        max_wait: Duration,
-    ) -> Fetch {
-        let id = self.new_generation();
+    /// How the partitions are read of which a broker has more, in the order of their turns, which is the broker's.
+    fn behind<'s>(&'s self, broker: &'s Broker) -> impl Iterator<Item = (BatchSizes, usize)> + 's {
         let limits = self.config.partition_limits();
-        let max_bytes = whole_batches(
-            granted.max_bytes,
-            due.iter().filter_map(|place| self.partition(*place)).map(|of| (of.sizes, of.sizes.ask(limits))),
-        );
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        let mut asked = Vec::with_capacity(due.len());
-        for place in due {
-            let Some(partition) = self.partition_mut(place) else { continue };
-            let Some(offset) = partition.fetch_offset() else { continue };
-            partition.in_flight = Some(id);
-            let epoch = partition.leader.and_then(|leader| leader.epoch);
-            let fetch_partition = FetchPartition {
-                partition: partition.name.partition,
-                current_leader_epoch: epoch.unwrap_or(LeaderEpoch::NONE),
-                fetch_offset: offset,
-                partition_max_bytes: i32::try_from(partition.sizes.ask(limits)).unwrap_or(i32::MAX),
-                ..FetchPartition::default()
-            };
-            asked.push(Asked { place, offset });
-            // As Java does: neighbours of one topic share an entry, and the order is kept whatever that takes.
-            match topics.last_mut().filter(|topic| topic.topic == *partition.name.topic) {
-                Some(topic) => topic.partitions.push(fetch_partition),
-                None => topics.push(FetchTopic {
-                    topic: partition.name.topic.as_ref().to_owned(),
-                    topic_id: partition.topic_id.unwrap_or_default(),
-                    partitions: vec![fetch_partition],
-                }),
-            }
+        broker.behind.iter().filter_map(move |(turn, place)| {
+            let partition = self.partition(*place).filter(|partition| partition.listed.turn == *turn)?;
+            partition.is_fetchable().then(|| (partition.sizes, partition.sizes.ask(limits)))
+        })
+    }
+
+    fn send(&mut self, mut fetch: Fetch, now: Instant) -> NextFetch {
+        let mut max_bytes = fetch.granted.max_bytes;
+        if let Some(broker) = self.brokers.get(&fetch.node).filter(|_| fetch.lane == Lane::Main) {
+            max_bytes = whole_batches(max_bytes, self.behind(broker));
         }
+        if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+            broker.sent_at[fetch.lane as usize] = Some(now);
+        }
+        let request = &mut fetch.request.request;
+        // Redpanda has been seen never to answer a Fetch that does not wait.
+        request.max_wait_ms = i32::try_from(fetch.max_wait.as_millis()).unwrap_or(i32::MAX).max(1);
+        request.min_bytes = self.config.fetch_min_bytes;
+        request.max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
+        request.isolation_level = self.config.isolation_level.number();
+        request.rack_id = self.config.client_rack.clone().unwrap_or_default();
+        NextFetch::Send(Box::new(fetch))
+    }
+
+    /// The partitions of a Fetch that is in flight, and what those bear that wait for it.
+    pub(crate) fn session_of<'s>(&'s self, fetch: &'s Fetch) -> Option<(&'s Session, u64)> {
+        match fetch.lane {
+            Lane::Main => self.brokers.get(&fetch.node).map(|broker| (&broker.session, broker.session_mark)),
+            Lane::Aside => Some((&fetch.aside, fetch.id)),
+        }
+    }
+
+    /// The main lane's connection to a broker is no more.
+    pub(crate) fn handle_disconnected(&mut self, node: NodeId) {
         if let Some(broker) = self.brokers.get_mut(&node) {
-            broker.sent_at[lane as usize] = Some(now);
+            broker.session.reconnected();
         }
-        let request = FetchRequest {
-            // Redpanda has been seen never to answer a Fetch that does not wait.
-            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX).max(1),
-            min_bytes: self.config.fetch_min_bytes,
-            max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
-            isolation_level: self.config.isolation_level.number(),
-            rack_id: self.config.client_rack.clone().unwrap_or_default(),
-            topics,
-            ..FetchRequest::default()
-        };
-        Fetch { id, node, lane, request, asked, granted, max_wait, sent_at: now, late_at: now + max_wait + LATE }
+    }
+
+    /// The main lane to a broker ends: the request that tells it that its session is over, if it has one.
+    pub(crate) fn end_session(&mut self, node: NodeId) -> Option<Within<FetchRequest>> {
+        let request = self.brokers.get_mut(&node)?.session.end()?;
+        let versions = request.versions.range();
+        let request = FetchRequest { max_wait_ms: 1, ..request.into() };
+        Some(Within { request, versions })
     }
 
     /// The answer to a Fetch has come so.
@@ -214,7 +274,42 @@ impl State {
     }
 }
 
+/// When a partition has its turn.
+fn turn(partitions: &[Option<Partition>], place: usize) -> u64 {
+    partitions.get(place).and_then(Option::as_ref).map_or(0, |partition| partition.listed.turn)
+}
+
+/// About how long an answer is without its records, where it tells of all partitions of a session: a little more than it
+/// mostly is. What is unusual (aborted transactions, other leaders) may take more, as may a batch that is larger than
+/// what was asked for.
+fn header_bytes(session: &Session) -> usize {
+    let extent = session.extent();
+    ANSWER_HEADER_BYTES
+        + extent.topics * TOPIC_HEADER_BYTES
+        + extent.topic_name_bytes
+        + extent.partitions * PARTITION_HEADER_BYTES
+}
+
+impl Partition {
+    /// How it is to be read, if it may be.
+    fn reading(&self, limits: Limits) -> Option<Reading> {
+        let offset = self.fetch_offset().filter(|_| self.is_fetchable())?;
+        let leader_epoch = self.leader.and_then(|leader| leader.epoch).unwrap_or(LeaderEpoch::NONE);
+        let max_bytes = i32::try_from(self.sizes.ask(limits)).unwrap_or(i32::MAX);
+        Some(Reading { offset, leader_epoch, max_bytes })
+    }
+
+    fn topic_of(&self) -> TopicOf<'_> {
+        TopicOf { name: &self.name.topic, id: self.topic_id }
+    }
+}
+
 impl Broker {
+    /// When the next partition is back from its back-off.
+    fn next_back(&self) -> Option<Instant> {
+        self.backing_off.first().map(|(until, _)| *until)
+    }
+
     /// How long a Fetch by the lane aside may wait at the broker; if none is to be sent, when one may be.
     fn wait_aside(&self, now: Instant, fetch_max_wait: Duration) -> Result<Duration, Option<Instant>> {
         // With nothing in flight, whatever is to be fetched goes by the main lane.

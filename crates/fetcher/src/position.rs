@@ -24,6 +24,7 @@ use ottla_cluster::{Leader, Metadata};
 use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 
 use crate::ask::BatchSizes;
+use crate::changed::Listed;
 use crate::offset_reset::Start;
 use crate::replica::Replica;
 use crate::truncation::{DivergingOffset, Question, ReadEpochs};
@@ -54,7 +55,8 @@ pub(crate) struct Partition {
     pub(crate) epochs: ReadEpochs,
     pub(crate) validation: Validation,
     pub(crate) paused: bool,
-    /// The request that is in flight for it. The answer to any other changes nothing.
+    /// The request that is in flight for it, or the session of its broker that it is in. What any other answers changes
+    /// nothing.
     pub(crate) in_flight: Option<u64>,
     /// An error that the application has not been told: nothing is tried meanwhile.
     pub(crate) untold: bool,
@@ -69,6 +71,7 @@ pub(crate) struct Partition {
     pub(crate) high_watermark: Option<i64>,
     pub(crate) last_stable_offset: Option<i64>,
     pub(crate) log_start_offset: Option<i64>,
+    pub(crate) listed: Listed,
 }
 
 /// What a partition's start was asked for on: from one assignment, or one seek, to the next. An answer that was looked up
@@ -161,6 +164,7 @@ impl Partition {
             high_watermark: None,
             last_stable_offset: None,
             log_start_offset: None,
+            listed: Listed::default(),
         };
         partition.start(generation, at, policy);
         partition
@@ -255,13 +259,17 @@ impl Partition {
         }
     }
 
-    /// Whether it may be fetched, now or once [`not_before`](Self::not_before) has passed.
-    pub(crate) fn wants_fetch(&self) -> bool {
+    /// Whether it may be fetched, now or once [`not_before`](Self::not_before) has passed, unless somebody does.
+    pub(crate) fn is_fetchable(&self) -> bool {
         matches!(self.phase, Phase::Fetching { .. })
             && self.validation == Validation::Done
             && !self.paused
-            && self.in_flight.is_none()
             && !self.untold
+    }
+
+    /// Whether that is so, and nobody does.
+    pub(crate) fn wants_fetch(&self) -> bool {
+        self.is_fetchable() && self.in_flight.is_none()
     }
 
     /// Whether the leader is to be asked whether it has what was read.
@@ -308,6 +316,14 @@ impl Partition {
         self.not_before.is_none_or(|not_before| not_before <= now)
     }
 
+    /// Whether the cluster is known to say anything new of it.
+    pub(crate) fn is_news(&self, metadata: &Metadata) -> bool {
+        let topic = metadata.topic(&self.name.topic);
+        let known = (self.topic_id, self.topic_error, self.leader);
+        let leader = metadata.leader(&self.name.topic, self.name.partition);
+        known != (topic.and_then(|topic| topic.id), topic.and_then(|topic| topic.error), leader)
+    }
+
     /// Takes in what is known of it. Says so where the topic is not the one any more that the position is one of.
     pub(crate) fn update_leader(&mut self, metadata: &Metadata) -> Option<Recreation> {
         let topic = metadata.topic(&self.name.topic);
@@ -352,6 +368,10 @@ impl Partition {
         (self.failures, self.not_before) = (0, None);
         if !matches!(self.validation, Validation::Truncated(_)) {
             self.validate();
+        }
+        // The leader is asked at once, whatever else has been asked of it: in a session it need not answer that.
+        if self.needs_validation() {
+            self.in_flight = None;
         }
     }
 }

@@ -70,16 +70,11 @@ impl State {
         tracing::debug!(partition = %partition.name, %node, "reading from the closest replica");
         partition.replica = Some(Replica { node, until });
         self.replicas_expire_at = Some(self.replicas_expire_at.map_or(until, |earliest| earliest.min(until)));
-        self.relist(place);
     }
 
     /// Reads from the leader again. False if it does.
     pub(crate) fn leave_replica(&mut self, place: usize) -> bool {
-        let has_left = self.partition_mut(place).is_some_and(Partition::leave_replica);
-        if has_left {
-            self.relist(place);
-        }
-        has_left
+        self.partition_mut(place).is_some_and(Partition::leave_replica)
     }
 
     /// A broker cannot be reached, or is late: what is read from it as a replica is read from leaders.

@@ -13,7 +13,7 @@ use std::time::Instant;
 use ottla_cluster::LATE;
 use ottla_wire::NodeId;
 
-use crate::plan::Fetch;
+use crate::plan::{Fetch, Lane};
 use crate::state::State;
 
 /// A lookup of starts, or of where epochs end, that is in flight.
@@ -35,13 +35,17 @@ impl State {
 
     /// Whether no partition waits for the answer to a Fetch any more.
     pub(crate) fn is_overtaken(&self, fetch: &Fetch) -> bool {
-        let waits = |place| self.partition(place).is_some_and(|partition| partition.in_flight == Some(fetch.id));
-        !fetch.asked.iter().any(|asked| waits(asked.place))
+        let Some((session, mark)) = self.session_of(fetch) else { return true };
+        let waits = |place| self.partition(place).is_some_and(|partition| partition.in_flight == Some(mark));
+        !session.places().any(waits)
     }
 
     /// The answer to a Fetch is not waited for any longer.
     pub(crate) fn handle_overtaken(&mut self, fetch: &Fetch) {
         self.finish(fetch);
+        if let Some(broker) = self.brokers.get_mut(&fetch.node).filter(|_| fetch.lane == Lane::Main) {
+            broker.session.begin_anew();
+        }
     }
 
     /// Lookups were sent.
@@ -94,8 +98,9 @@ impl State {
 
     /// Has the cluster asked about what silent brokers lead.
     pub(crate) fn doubt_silent_brokers(&mut self) {
+        self.sort();
         let silent = self.brokers.values().filter(|broker| broker.is_silent);
-        let places: Vec<usize> = silent.flat_map(|broker| broker.order.iter().copied()).collect();
+        let places: Vec<usize> = silent.flat_map(|broker| broker.places.iter().copied()).collect();
         for place in places {
             self.refresh(place);
         }

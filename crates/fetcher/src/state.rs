@@ -14,7 +14,7 @@ use ottla_wire::{NodeId, TopicPartition};
 
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
-use crate::fetch_size::FetchSize;
+use crate::changed::{Broker, Changed};
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase};
 use crate::silence::LookupInFlight;
@@ -29,6 +29,7 @@ pub(crate) struct State {
     pub(crate) partitions: Vec<Option<Partition>>,
     pub(crate) places: BTreeMap<TopicPartition, usize>,
     pub(crate) brokers: BTreeMap<NodeId, Broker>,
+    pub(crate) changed: Changed,
     pub(crate) buffered: Buffered,
     pub(crate) handed_out: HandedOut,
     /// What has become of all that was fetched, but for what is dropped from the queue: that is [`Buffered`]'s.
@@ -54,26 +55,7 @@ pub(crate) struct State {
     may_await: bool,
     free_places: Vec<usize>,
     backoff: Backoff,
-    generations: u64,
-}
-
-/// What is known of one broker that leads assigned partitions.
-#[derive(Debug, Default)]
-pub(crate) struct Broker {
-    /// The places of its partitions, in the order in which they are asked for: those that brought records last come
-    /// last, so that a broker that fills its answers from the front starves none (KIP-74).
-    pub(crate) order: Vec<usize>,
-    /// When the fetch in flight left, by lane.
-    pub(crate) sent_at: [Option<Instant>; 2],
-    /// Nothing is sent before: it failed, or said that it throttles.
-    pub(crate) not_before: Option<Instant>,
-    /// How many fetches have failed in a row.
-    pub(crate) failures: u32,
-    /// Whether the application has yet to be told of a failure.
-    pub(crate) untold: bool,
-    /// It owes an answer, or did not give the last one.
-    pub(crate) is_silent: bool,
-    pub(crate) fetch_size: FetchSize,
+    pub(crate) generations: u64,
 }
 
 impl State {
@@ -85,6 +67,7 @@ impl State {
             partitions: Vec::new(),
             places: BTreeMap::new(),
             brokers: BTreeMap::new(),
+            changed: Changed::default(),
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
             totals: FetchTotals::default(),
@@ -132,11 +115,13 @@ impl State {
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = Some(partition);
         }
+        self.partition_mut(place);
         self.to_validate.insert(place);
     }
 
     fn unassign(&mut self, name: &TopicPartition) {
         let Some(place) = self.places.remove(name) else { return };
+        self.unlist_place(place);
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = None;
         }
@@ -251,9 +236,9 @@ impl State {
         if !self.may_await {
             return BTreeMap::new();
         }
-        let awaiting = self.partitions.iter().flatten().filter(|partition| partition.phase == Phase::Awaiting);
+        let awaiting = self.stranded().filter(|(_, partition)| partition.phase == Phase::Awaiting);
         let awaiting: BTreeMap<_, _> =
-            awaiting.map(|partition| (partition.name.clone(), Course(partition.generation))).collect();
+            awaiting.map(|(_, partition)| (partition.name.clone(), Course(partition.generation))).collect();
         self.may_await = !awaiting.is_empty();
         awaiting
     }
@@ -273,39 +258,14 @@ impl State {
     pub(crate) fn update_metadata(&mut self, metadata: &Metadata) {
         self.update_nodes(metadata);
         for place in 0..self.partitions.len() {
-            self.update_partition(place, metadata);
-        }
-        let leads = |partitions: &[Option<Partition>], place: usize| partitions.get(place)?.as_ref()?.fetched_from();
-        // Those that stay keep their turn.
-        let mut has_turn = vec![false; self.partitions.len()];
-        for (node, broker) in &mut self.brokers {
-            broker.order.retain(|&place| {
-                let stays = leads(&self.partitions, place) == Some(*node) && !has_turn[place];
-                if stays {
-                    has_turn[place] = true;
-                }
-                stays
-            });
-        }
-        for (place, has_turn) in has_turn.into_iter().enumerate() {
-            if let (false, Some(node)) = (has_turn, leads(&self.partitions, place)) {
-                self.brokers.entry(node).or_default().order.push(place);
+            // Only those are touched of which it says something new.
+            if self.partition(place).is_some_and(|partition| partition.is_news(metadata)) {
+                self.update_partition(place, metadata);
             }
         }
-        // One with a fetch in flight stays until that is answered.
-        self.brokers.retain(|_, broker| !broker.order.is_empty() || broker.sent_at.iter().any(Option::is_some));
+        self.sort();
+        self.drop_idle_brokers();
         self.doubt_silent_brokers();
-    }
-
-    /// A partition is read from another broker than before.
-    pub(crate) fn relist(&mut self, place: usize) {
-        let to = self.partition(place).and_then(Partition::fetched_from);
-        for broker in self.brokers.values_mut() {
-            broker.order.retain(|other| *other != place);
-        }
-        if let Some(node) = to {
-            self.brokers.entry(node).or_default().order.push(place);
-        }
     }
 
     fn update_partition(&mut self, place: usize, metadata: &Metadata) {
@@ -322,19 +282,19 @@ impl State {
         }
     }
 
-    /// The brokers that lead assigned partitions.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
-        self.brokers.iter().filter(|(_, broker)| !broker.order.is_empty()).map(|(node, _)| *node)
+    /// The brokers from which partitions are fetched.
+    pub(crate) fn nodes(&mut self) -> Vec<NodeId> {
+        self.sort();
+        self.fetched_brokers().map(|(node, _)| *node).collect()
     }
 
     /// Has the cluster asked about partitions without a known leader, again and again until they have one.
     pub(crate) fn ask_for_leaders(&mut self, now: Instant) {
-        let leaderless = |(place, slot): (usize, &Option<Partition>)| {
-            let partition = slot.as_ref()?;
+        let leaderless = |(place, partition): (usize, &Partition)| {
             let is_due = partition.leader.is_none() && !partition.untold && partition.is_due(now);
             is_due.then(|| (place, partition.generation, partition.refusal()))
         };
-        let leaderless: Vec<_> = self.partitions.iter().enumerate().filter_map(leaderless).collect();
+        let leaderless: Vec<_> = self.stranded().filter_map(leaderless).collect();
         for (place, generation, refusal) in leaderless {
             self.refresh(place);
             match refusal {
@@ -382,13 +342,14 @@ impl State {
         self.partitions.get(place)?.as_ref()
     }
 
-    pub(crate) fn partition_mut(&mut self, place: usize) -> Option<&mut Partition> {
-        self.partitions.get_mut(place)?.as_mut()
-    }
-
     /// The partition, unless its course has changed since.
     pub(crate) fn current(&mut self, place: usize, generation: u64) -> Option<&mut Partition> {
-        self.partition_mut(place).filter(|partition| partition.generation == generation)
+        self.is_current(place, generation).then(|| self.partition_mut(place)).flatten()
+    }
+
+    /// Whether the partition is there, and its course has not changed since.
+    pub(crate) fn is_current(&self, place: usize, generation: u64) -> bool {
+        self.partition(place).is_some_and(|partition| partition.generation == generation)
     }
 
     fn place(&self, name: &TopicPartition) -> Result<usize, Error> {

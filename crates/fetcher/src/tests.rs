@@ -27,6 +27,7 @@ use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
 mod replica;
+mod sessions;
 mod silence;
 mod validation;
 
@@ -55,10 +56,6 @@ fn state(partitions: i32, config: FetcherConfig) -> State {
 /// As metadata would have it.
 fn lead(state: &mut State, partition: i32, node: NodeId) {
     let place = state.places[&name(partition)];
-    for broker in state.brokers.values_mut() {
-        broker.order.retain(|other| *other != place);
-    }
-    state.brokers.entry(node).or_default().order.push(place);
     state.partition_mut(place).unwrap().set_leader(Some(Leader { node, epoch: Some(LeaderEpoch(3)) }));
 }
 
@@ -75,7 +72,7 @@ fn send(state: &mut State, lane: Lane, now: Instant) -> Box<Fetch> {
 
 /// The partitions and offsets that a Fetch asks for.
 fn asked(fetch: &Fetch) -> Vec<(i32, i64)> {
-    let partitions = fetch.request.topics.iter().flat_map(|topic| &topic.partitions);
+    let partitions = fetch.request.request.topics.iter().flat_map(|topic| &topic.partitions);
     partitions.map(|partition| (partition.partition, partition.fetch_offset)).collect()
 }
 
@@ -111,7 +108,7 @@ fn answer(state: &mut State, fetch: &Fetch, partitions: Vec<FetchPartitionData>,
 fn answer_whole(state: &mut State, fetch: &Fetch, response: &FetchResponse, now: Instant) -> Hints {
     let mut writer = Writer::new();
     response.encode(&mut writer, VERSION).unwrap();
-    let read = read(fetch, state.config.isolation_level, VERSION, writer.into_bytes()).unwrap();
+    let read = read(state.config.isolation_level, VERSION, writer.into_bytes()).unwrap();
     state.handle_answer(fetch, read, now)
 }
 
@@ -141,7 +138,7 @@ fn the_next_fetch_asks_from_behind_the_answer_before_its_records_are_used() {
     let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
     let first = send(&mut state, Lane::Main, now);
     assert_eq!(asked(&first), [(0, 0), (1, 0)]);
-    let request = &first.request;
+    let request = &first.request.request;
     assert_eq!((request.max_wait_ms, request.min_bytes), (500, 1));
     assert_eq!(request.max_bytes, 2 << 20, "what is worth it, where nothing is known of the broker");
     let partition = &request.topics[0].partitions[0];
@@ -211,7 +208,7 @@ fn a_partition_that_comes_late_goes_aside_and_joins_when_the_main_lane_is_back()
     let parked = start + 5 * MILLISECOND;
     assert!(matches!(next(&mut state, Lane::Aside, start), NextFetch::Wait(Some(until)) if until == parked));
     let aside = send(&mut state, Lane::Aside, parked);
-    assert_eq!((asked(&aside), aside.request.max_wait_ms), (vec![(1, 0)], 25));
+    assert_eq!((asked(&aside), aside.request.request.max_wait_ms), (vec![(1, 0)], 25));
     answer(&mut state, &aside, vec![data(1, &[])], parked + 25 * MILLISECOND);
 
     // Shortly before the main lane is due it is better to join it, unless that is late.
@@ -383,7 +380,7 @@ fn a_failed_broker_is_left_alone_for_the_back_off_which_grows() {
 fn no_fetch_asks_to_be_answered_at_once() {
     for fetch_max_wait in [Duration::ZERO, MILLISECOND / 2, MILLISECOND] {
         let (mut state, now) = (state(1, FetcherConfig { fetch_max_wait, ..FetcherConfig::default() }), Instant::now());
-        assert_eq!(send(&mut state, Lane::Main, now).request.max_wait_ms, 1);
+        assert_eq!(send(&mut state, Lane::Main, now).request.request.max_wait_ms, 1);
     }
 }
 
@@ -457,7 +454,7 @@ fn aborted_transactions_are_left_out_also_if_the_list_is_not_sorted() {
         let now = Instant::now();
         let mut state = state(1, FetcherConfig { isolation_level, ..FetcherConfig::default() });
         let fetch = send(&mut state, Lane::Main, now);
-        assert_eq!(fetch.request.isolation_level, isolation_level.number());
+        assert_eq!(fetch.request.request.isolation_level, isolation_level.number());
         answer(&mut state, &fetch, vec![part.clone()], now);
         assert_eq!(hand_out(&mut state, now).unwrap()[&0], expected);
         state.begin_poll(now);

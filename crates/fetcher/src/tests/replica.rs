@@ -37,7 +37,7 @@ fn the_rack_is_told_and_the_replica_that_is_named_is_read_from() {
     let mut state = sent_on(config, now);
     assert!(!is_read_from_one(&mut state, now));
     let fetch = send_to_two(&mut state, now).unwrap();
-    assert_eq!((asked(&fetch), &*fetch.request.rack_id), (vec![(0, 0)], "east"));
+    assert_eq!((asked(&fetch), &*fetch.request.request.rack_id), (vec![(0, 0)], "east"));
     answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())])], now);
     assert_eq!(asked(&send_to_two(&mut state, now).unwrap()), [(0, 5)], "and it stays there");
     assert_eq!(hand_out(&mut state, now).unwrap()[&0], [0, 1, 2, 3, 4]);
