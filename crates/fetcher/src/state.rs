@@ -16,9 +16,9 @@ use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
 use crate::changed::{Broker, Changed};
 use crate::handed_out::{Completed, HandedOut};
-use crate::position::{Course, Partition, Phase};
+use crate::position::{Course, Partition, Phase, Refusal};
 use crate::silence::LookupInFlight;
-use crate::{Error, FetcherConfig, StartAt};
+use crate::{Error, FetchTotals, FetcherConfig, StartAt};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -32,11 +32,15 @@ pub(crate) struct State {
     pub(crate) changed: Changed,
     pub(crate) buffered: Buffered,
     pub(crate) handed_out: HandedOut,
+    /// What has become of all that was fetched, but for what is dropped from the queue: that is [`Buffered`]'s.
+    pub(crate) totals: FetchTotals,
     /// The lookups of starts that are in flight.
     pub(crate) lookups: Vec<LookupInFlight>,
     /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
     pub(crate) to_validate: BTreeSet<usize>,
     pub(crate) truncated: BTreeSet<usize>,
+    /// Partitions of topics that were made anew, of which the application has yet to be handed what was received of the former.
+    pub(crate) recreated: BTreeSet<usize>,
     /// The brokers that there are.
     pub(crate) known_nodes: BTreeSet<NodeId>,
     /// How long a replica is read from before the leader is asked again (`metadata.max.age.ms`).
@@ -60,7 +64,7 @@ impl State {
     pub(crate) fn new(config: FetcherConfig, backoff: Backoff) -> Self {
         let fetch_max = usize::try_from(config.fetch_max_bytes).unwrap_or(1);
         Self {
-            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max),
+            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max).for_polls_of(config.max_poll_bytes),
             config,
             partitions: Vec::new(),
             places: BTreeMap::new(),
@@ -68,9 +72,11 @@ impl State {
             changed: Changed::default(),
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
+            totals: FetchTotals::default(),
             lookups: Vec::new(),
             to_validate: BTreeSet::new(),
             truncated: BTreeSet::new(),
+            recreated: BTreeSet::new(),
             known_nodes: BTreeSet::new(),
             replica_max_age: Duration::from_mins(5),
             replicas_expire_at: None,
@@ -132,7 +138,12 @@ impl State {
             return Err(Error::InvalidOffset { partition: name.clone(), offset });
         }
         let place = self.place(name)?;
+        let recreation = self.partition(place).and_then(Partition::recreation);
         self.start(place, start);
+        if let Some(recreation) = recreation {
+            // The application could not know of it.
+            self.push_reset(Error::of_refusal(name.clone(), Refusal::Recreated(recreation)));
+        }
         Ok(())
     }
 
@@ -170,13 +181,32 @@ impl State {
     /// False if there is nothing.
     pub(crate) fn give_up_paused(&mut self) -> bool {
         let given_up = self.buffered.give_up_paused();
-        for (place, generation, position) in &given_up {
+        self.fetch_again(&given_up)
+    }
+
+    /// Drops all that is buffered but what came with the first of it, so that there is memory to open that: the rest will be
+    /// fetched again. False if there is nothing.
+    pub(crate) fn give_up_all_but_first(&mut self) -> bool {
+        let given_up = self.buffered.give_up_all_but_first();
+        self.fetch_again(&given_up)
+    }
+
+    fn fetch_again(&mut self, given_up: &[(usize, u64, i64)]) -> bool {
+        for (place, generation, position) in given_up {
             if let Some(partition) = self.current(*place, *generation) {
                 partition.rewind(*position);
             }
         }
         self.is_news |= !given_up.is_empty();
         !given_up.is_empty()
+    }
+
+    /// What has been fetched, and what became of it.
+    pub(crate) fn totals(&self) -> FetchTotals {
+        let (mut totals, dropped) = (self.totals, self.buffered.dropped());
+        totals.unwanted_bytes += dropped.unwanted;
+        totals.given_up_bytes += dropped.given_up;
+        totals
     }
 
     /// The offset of the next record that the application will be handed, as far as it is known.
@@ -248,12 +278,9 @@ impl State {
 
     fn update_partition(&mut self, place: usize, metadata: &Metadata) {
         let Some(partition) = self.partition_mut(place) else { return };
-        let recreation = partition.update_leader(metadata);
-        let generation = partition.generation;
-        if let Some(recreation) = recreation {
-            // Nothing is fetched until the application has been handed what the former topic had.
-            partition.untold = true;
-            self.buffered.push_failure(place, generation, Failure::Recreated(recreation));
+        partition.update_leader(metadata);
+        if partition.recreation().is_some() {
+            self.recreated.insert(place);
         }
         if self.partition(place).is_some_and(Partition::needs_validation) {
             self.to_validate.insert(place);
