@@ -15,7 +15,10 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(plan: &ReaderPlan, largest_batch_bytes: usize) -> Self {
-        Self { limit_bytes: plan.fetch_buffer_max_bytes + 8 * largest_batch_bytes, peak_bytes: 0 }
+        // What does not fit into the bound comes alone: the answer that brings the batch, and what that decompresses to.
+        let rounded_bytes = largest_batch_bytes + largest_batch_bytes / 8 + ROUNDED_UP_BYTES;
+        let limit_bytes = plan.fetch_buffer_max_bytes.max(2 * rounded_bytes);
+        Self { limit_bytes, peak_bytes: 0 }
     }
 
     pub(super) fn look(&mut self, bytes: usize) {
@@ -32,7 +35,7 @@ impl Reader {
     /// Looks at the gauge.
     pub(super) fn look_at_memory(&self) {
         let unnoticed = if self.sabotage == Some(Sabotage::HoldTooMuch) { HELD_TOO_MUCH } else { 1 };
-        lock(&self.memory).look(unnoticed * self.handle.buffered_bytes());
+        lock(&self.memory).look(unnoticed * self.handle.fetch_metrics().memory.used_bytes);
     }
 
     /// Looks at it again and again.
@@ -44,6 +47,8 @@ impl Reader {
     }
 }
 
+/// What a buffer may have beside what is in it.
+const ROUNDED_UP_BYTES: usize = 8 << 10;
 /// So many times as much as is told.
 const HELD_TOO_MUCH: usize = 1000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(7);
