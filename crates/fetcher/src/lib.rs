@@ -10,7 +10,7 @@
 //! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
 //! asks for), [`session`] (what the broker knows of that), [`fetch_size`] and [`budget`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
-//! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
+//! what was read), [`lost_position`] (what follows if not), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
 //! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
 //! the application gets.
@@ -31,6 +31,7 @@ mod fetcher;
 mod hand_out;
 mod handed_out;
 mod lookup;
+mod lost_position;
 mod offset_reset;
 mod opener;
 mod plan;
