@@ -7,17 +7,19 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
-//! asks for), [`session`] (what the broker knows of that), [`fetch_size`] and [`budget`] (how much),
-//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
-//! what was read), [`lost_position`] (what follows if not), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
-//! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
-//! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
-//! the application gets.
+//! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next
+//! Fetch asks for), [`session`] (what the broker knows of that), [`fetch_size`], [`budget`] and [`ask`] (how much),
+//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new
+//! leader has what was read), [`lost_position`] (what follows if not), [`replica`] (the closest one), [`buffered`]
+//! (what waits), [`hand_out`] and [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and
+//! [`aborted`] (checksums, decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`]
+//! has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and
+//! [`record`] what the application gets.
 #![forbid(unsafe_code)]
 
 mod aborted;
 mod answer;
+mod ask;
 mod batch;
 mod budget;
 mod buffer_pool;
@@ -32,6 +34,8 @@ mod hand_out;
 mod handed_out;
 mod lookup;
 mod lost_position;
+mod make_room;
+mod metrics;
 mod offset_reset;
 mod opener;
 mod plan;
@@ -52,6 +56,7 @@ pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
+pub use metrics::{FetchMemory, FetchMetrics, FetchTotals};
 pub use offset_reset::{AutoOffsetReset, Lookup, OnTruncation, StartAt};
 pub use ottla_cluster::{InvalidSetting, WallClock};
 pub use position::Course;

@@ -27,3 +27,4 @@ mod static_members;
 mod streams;
 mod subscriptions;
 mod waiting;
+mod waste;
