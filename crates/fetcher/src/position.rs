@@ -68,6 +68,8 @@ pub(crate) struct Partition {
     pub(crate) failures: u32,
     /// How many of them brought bytes, but no whole batch.
     pub(crate) cut_answers: u32,
+    /// The fetch offset that its broker has been asked for, and the number after which it was.
+    pub(crate) asked: Option<(i64, u64)>,
     /// How large its batches are.
     pub(crate) sizes: BatchSizes,
     pub(crate) high_watermark: Option<i64>,
@@ -163,6 +165,7 @@ impl Partition {
             not_before: None,
             failures: 0,
             cut_answers: 0,
+            asked: None,
             sizes: BatchSizes::default(),
             high_watermark: None,
             last_stable_offset: None,

@@ -4,6 +4,7 @@
 
 mod automatic_commits;
 mod blocking;
+mod bounded;
 mod cancel;
 mod closest_replica;
 mod closing;
