@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::Error;
 use crate::aborted::AbortedTransactions;
-use crate::position::Recreation;
 
 /// See the [module](self). Bounded by the memory of the answers: each entry but a failure holds some, and a partition
 /// or broker has at most one failure.
@@ -38,8 +37,6 @@ pub(crate) enum Failure {
     Tell(Error),
     /// The log does not have the fetch offset: what `auto.offset.reset` says is done.
     OutOfRange,
-    /// What follows is another topic's.
-    Recreated(Recreation),
 }
 
 /// One entry of the queue.
@@ -72,6 +69,12 @@ impl Buffered {
     /// Whether there is nothing to hand out or tell.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether there is anything of a partition, be it aside.
+    pub(crate) fn has_any_of(&self, place: usize) -> bool {
+        let is_its = |entry: &Entry| entry.place() == Some(place);
+        self.queue.iter().any(is_its) || self.paused.get(&place).is_some_and(|aside| !aside.is_empty())
     }
 
     /// Bytes of the records that wait, those of paused partitions included.

@@ -124,7 +124,7 @@ impl Work {
         let (nodes, deadline) = (state.nodes(), state.next_lookup_deadline());
         let deadline = [deadline, state.replicas_expire_at].into_iter().flatten().min();
         let work = Self { stale_topics, lookups, validations, nodes, deadline };
-        let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty();
+        let is_tellable = !state.buffered.is_empty() || !state.truncated.is_empty() || !state.recreated.is_empty();
         drop(state);
         if is_tellable {
             shared.ready.notify_one();

@@ -52,6 +52,7 @@ impl State {
     /// Takes about `max_bytes` from the queue; what went wrong in its turn.
     pub(crate) fn take(&mut self, max_bytes: usize) -> Taken {
         self.act_on_truncations();
+        self.act_on_recreations();
         let mut entries = Vec::new();
         let mut bytes = 0;
         while bytes < max_bytes {
@@ -93,13 +94,11 @@ impl State {
         let partition = self.current(place, generation)?;
         match failure {
             Failure::Tell(error) => Some(error),
+            // Of the former topic's log nothing more is to be had.
+            Failure::OutOfRange if partition.recreation().is_some() => None,
             Failure::OutOfRange => {
                 partition.out_of_range(new_generation, policy);
                 // Where the policy refuses, the partition is one to be told of.
-                None
-            }
-            Failure::Recreated(recreation) => {
-                self.act_on_recreation(place, recreation);
                 None
             }
         }
@@ -135,6 +134,9 @@ impl State {
     /// What is before the batch is handed out; then the application is told.
     fn handle_fault(&mut self, fault: Fault, now: Instant) {
         let Fault { place, generation, offset, next_offset, cause } = fault;
+        if self.is_stale(place, generation) {
+            return;
+        }
         let Some(partition) = self.current(place, generation) else { return };
         partition.rewind(offset);
         let partition = partition.name.clone();

@@ -37,6 +37,8 @@ pub(crate) struct Partition {
     /// The id of the topic that the position is one of; and of the one before, where it was made anew.
     read_topic_id: Option<TopicId>,
     former_topic_id: Option<TopicId>,
+    /// That it was, the application has yet to be told.
+    is_recreated: bool,
     pub(crate) leader: Option<Leader>,
     /// What it is read from instead.
     pub(crate) replica: Option<Replica>,
@@ -142,6 +144,7 @@ impl Partition {
             topic_id: None,
             read_topic_id: None,
             former_topic_id: None,
+            is_recreated: false,
             leader: None,
             replica: None,
             topic_error: None,
@@ -175,6 +178,7 @@ impl Partition {
         self.failures = 0;
         self.cut_answers = 0;
         self.position_epoch = None;
+        self.is_recreated = false;
         self.epochs = ReadEpochs::default();
         self.validation = Validation::Done;
         (self.phase, self.position) = match Start::decide(at, policy) {
@@ -214,7 +218,8 @@ impl Partition {
         self.untold = false;
         self.phase = Phase::Fetching { offset };
         self.epochs.rewind(offset);
-        if self.validation != Validation::Done {
+        // What was found truncated stays so until that is acted on.
+        if self.needs_validation() {
             self.validate();
         }
     }
@@ -261,6 +266,7 @@ impl Partition {
             && self.validation == Validation::Done
             && !self.paused
             && !self.untold
+            && !self.is_recreated
     }
 
     /// Whether that is so, and nobody does.
@@ -277,15 +283,16 @@ impl Partition {
     pub(crate) fn wants_validation(&self) -> Option<Question> {
         let Validation::Needed { again, .. } = self.validation else { return None };
         let question = again.or_else(|| self.epochs.question(self.fetch_offset()?))?;
-        (self.in_flight.is_none() && !self.untold).then_some(question)
+        (self.in_flight.is_none() && !self.untold && !self.is_recreated).then_some(question)
     }
 
-    /// Has the leader asked, where it can tell anything: it has an epoch, and a batch of an earlier one was read. A leader has
-    /// what it wrote itself.
+    /// Has the leader asked, where it can tell anything: it has an epoch, and a batch of another one was read. A leader has what
+    /// it wrote itself.
     pub(crate) fn validate(&mut self) {
         let leader_epoch = self.leader.map(|leader| leader.epoch);
         let is_needed = match (self.fetch_offset(), self.epochs.latest(), leader_epoch) {
-            (Some(_), Some(read), Some(Some(current))) => read < current,
+            // An epoch newer than the leader's: metadata is old, or the topic was made anew where topics have no ids.
+            (Some(_), Some(read), Some(Some(current))) => read != current,
             (Some(_), Some(_), None) => true,
             _ => false,
         };
@@ -320,30 +327,39 @@ impl Partition {
         known != (topic.and_then(|topic| topic.id), topic.and_then(|topic| topic.error), leader)
     }
 
-    /// Takes in what is known of it. Says so where the topic is not the one any more that the position is one of.
-    pub(crate) fn update_leader(&mut self, metadata: &Metadata) -> Option<Recreation> {
+    /// Takes in what is known of it.
+    pub(crate) fn update_leader(&mut self, metadata: &Metadata) {
         let topic = metadata.topic(&self.name.topic);
         self.topic_id = topic.and_then(|topic| topic.id);
         self.topic_error = topic.and_then(|topic| topic.error);
-        let recreation = self.topic_id.and_then(|id| self.notice_topic_id(id));
+        if let Some(id) = self.topic_id {
+            self.notice_topic_id(id);
+        }
         self.set_leader(metadata.leader(&self.name.topic, self.name.partition));
-        recreation
     }
 
-    fn notice_topic_id(&mut self, new_id: TopicId) -> Option<Recreation> {
+    /// Notices where the topic is not the one any more that the position is one of. Nothing is fetched then until the
+    /// application has been handed what the former one had.
+    pub(crate) fn notice_topic_id(&mut self, new_id: TopicId) {
         let old_id = match self.read_topic_id {
             // Ids never come back: a broker that still has the former one is behind.
-            Some(_) if self.former_topic_id == Some(new_id) => return None,
+            Some(_) if self.former_topic_id == Some(new_id) => return,
             Some(old_id) if old_id != new_id => old_id,
             _ => {
                 self.read_topic_id = Some(new_id);
-                return None;
+                return;
             }
         };
         (self.read_topic_id, self.former_topic_id) = (Some(new_id), Some(old_id));
         self.in_flight = None;
         (self.failures, self.not_before) = (0, None);
-        self.fetch_offset().map(|_| Recreation { old_id, new_id })
+        self.is_recreated = self.fetch_offset().is_some();
+    }
+
+    /// That the topic was made anew, where the application has yet to be told.
+    pub(crate) fn recreation(&self) -> Option<Recreation> {
+        let (old_id, new_id) = self.former_topic_id.zip(self.read_topic_id)?;
+        self.is_recreated.then_some(Recreation { old_id, new_id })
     }
 
     /// Takes in who leads it. A leader that is news ends the back-off, and the wait for the old one's answer: that may

@@ -16,7 +16,7 @@ use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
 use crate::changed::{Broker, Changed};
 use crate::handed_out::{Completed, HandedOut};
-use crate::position::{Course, Partition, Phase};
+use crate::position::{Course, Partition, Phase, Refusal};
 use crate::silence::LookupInFlight;
 use crate::{Error, FetcherConfig, StartAt};
 
@@ -37,6 +37,8 @@ pub(crate) struct State {
     /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
     pub(crate) to_validate: BTreeSet<usize>,
     pub(crate) truncated: BTreeSet<usize>,
+    /// Partitions of topics that were made anew, of which the application has yet to be handed what was received of the former.
+    pub(crate) recreated: BTreeSet<usize>,
     /// The brokers that there are.
     pub(crate) known_nodes: BTreeSet<NodeId>,
     /// How long a replica is read from before the leader is asked again (`metadata.max.age.ms`).
@@ -71,6 +73,7 @@ impl State {
             lookups: Vec::new(),
             to_validate: BTreeSet::new(),
             truncated: BTreeSet::new(),
+            recreated: BTreeSet::new(),
             known_nodes: BTreeSet::new(),
             replica_max_age: Duration::from_mins(5),
             replicas_expire_at: None,
@@ -132,7 +135,12 @@ impl State {
             return Err(Error::InvalidOffset { partition: name.clone(), offset });
         }
         let place = self.place(name)?;
+        let recreation = self.partition(place).and_then(Partition::recreation);
         self.start(place, start);
+        if let Some(recreation) = recreation {
+            // The application could not know of it.
+            self.push_reset(Error::of_refusal(name.clone(), Refusal::Recreated(recreation)));
+        }
         Ok(())
     }
 
@@ -248,12 +256,9 @@ impl State {
 
     fn update_partition(&mut self, place: usize, metadata: &Metadata) {
         let Some(partition) = self.partition_mut(place) else { return };
-        let recreation = partition.update_leader(metadata);
-        let generation = partition.generation;
-        if let Some(recreation) = recreation {
-            // Nothing is fetched until the application has been handed what the former topic had.
-            partition.untold = true;
-            self.buffered.push_failure(place, generation, Failure::Recreated(recreation));
+        partition.update_leader(metadata);
+        if partition.recreation().is_some() {
+            self.recreated.insert(place);
         }
         if self.partition(place).is_some_and(Partition::needs_validation) {
             self.to_validate.insert(place);

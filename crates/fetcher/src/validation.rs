@@ -234,11 +234,12 @@ impl State {
     fn act_on_truncation(&mut self, place: usize, diverging: Option<DivergingOffset>) {
         let (policy, generation) = (self.config.auto_offset_reset, self.new_generation());
         let tells = self.config.on_truncation == OnTruncation::Tell || policy == AutoOffsetReset::None;
+        let Some(partition) = self.partition_mut(place) else { return };
+        partition.validation = Validation::Done;
+        let Some(position) = partition.position.filter(|_| partition.recreation().is_none()) else { return };
         self.buffered.discard(place);
         self.is_news = true;
         let Some(partition) = self.partition_mut(place) else { return };
-        let Some(position) = partition.position else { return };
-        partition.validation = Validation::Done;
         let leader_epoch = partition.position_epoch;
         let is_kept = |end: DivergingOffset| {
             position <= end.offset && leader_epoch.is_none_or(|leader_epoch| leader_epoch <= end.leader_epoch)
@@ -259,8 +260,23 @@ impl State {
         }
     }
 
-    /// The application has been handed what a former topic of the same name had.
-    pub(crate) fn act_on_recreation(&mut self, place: usize, recreation: Recreation) {
+    /// Acts on topics that were made anew, where the application has been handed what was received of the former.
+    pub(crate) fn act_on_recreations(&mut self) {
+        if self.recreated.is_empty() {
+            return;
+        }
+        for place in std::mem::take(&mut self.recreated) {
+            let Some(recreation) = self.partition(place).and_then(Partition::recreation) else { continue };
+            if self.buffered.has_any_of(place) {
+                self.recreated.insert(place);
+            } else {
+                self.act_on_recreation(place, recreation);
+                self.is_news = true;
+            }
+        }
+    }
+
+    fn act_on_recreation(&mut self, place: usize, recreation: Recreation) {
         let (policy, generation) = (self.config.auto_offset_reset, self.new_generation());
         let Some(partition) = self.partition_mut(place) else { return };
         if policy == AutoOffsetReset::None {
@@ -278,7 +294,8 @@ impl State {
         self.truncated.contains(&place)
     }
 
-    fn push_reset(&mut self, error: Error) {
+    /// Tells beside polls of a position that was lost.
+    pub(crate) fn push_reset(&mut self, error: Error) {
         tracing::warn!(%error, "reading goes on elsewhere");
         if self.resets.len() == MOST_RESETS {
             self.resets.pop_front();

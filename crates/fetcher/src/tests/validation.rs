@@ -98,6 +98,19 @@ fn a_leader_is_not_asked_about_what_it_wrote_itself_nor_where_nothing_was_read()
 }
 
 #[test]
+fn a_leader_whose_epoch_is_older_than_what_was_read_is_asked_too() {
+    let now = Instant::now();
+    let mut state = read_so_far(FetcherConfig::default(), 1, now);
+    hand_out(&mut state, now).unwrap();
+    // Made anew, where topics have no ids: its log has never had such an epoch.
+    lead_in(&mut state, TWO, 0);
+    let asked = asked_of(&mut state, now).unwrap();
+    answer_end(&mut state, &asked, -1, -1, now);
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+    assert!(matches!(state.resets.pop_front(), Some(Error::LogTruncated { diverging: None, .. })));
+}
+
+#[test]
 fn a_cluster_without_epochs_is_believed() {
     let now = Instant::now();
     let mut state = read_so_far(FetcherConfig::default(), 1, now);
@@ -169,6 +182,25 @@ fn what_was_being_opened_when_the_truncation_was_found_is_not_handed_out() {
     let asked = asked_of(&mut state, now);
     assert!(asked.is_none(), "nothing of what was read counts");
     assert_eq!(fetched_from_two(&mut state, now), Some(vec![(0, 0)]));
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_when_the_truncation_is_found_hides_nothing_before_it() {
+    let now = Instant::now();
+    let mut state = read_so_far(FetcherConfig::default(), 1, now);
+    let mut damaged = batch(5, 5, none()).to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[damaged.into()])], now);
+    lead_in(&mut state, TWO, 4);
+    let asked = asked_of(&mut state, now).unwrap();
+    let Taken::Entries(entries) = state.take(usize::MAX) else { panic!("there are records") };
+    answer_end(&mut state, &asked, 3, 5, now);
+    let opened = Opener::new(&state.config, &BufferPool::new(1 << 20)).open(entries);
+    assert_eq!((opened.batches.len(), opened.faults.len()), (1, 1));
+    assert!(state.hand_out(opened, now).is_empty());
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+    assert_eq!(fetched_from_two(&mut state, now), Some(vec![(0, 0)]), "from before what was dropped");
 }
 
 #[test]
