@@ -170,6 +170,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// `fetch.sessions`, Ottla's own: whether brokers are asked to remember what is read (KIP-227), so that requests and answers
+    /// name only what has changed. Default true. A broker that remembers nothing is read all the same.
+    pub fn fetch_sessions(mut self, are_wanted: bool) -> Self {
+        self.fetcher.fetch_sessions = are_wanted;
+        self
+    }
+
     /// `max.partition.fetch.bytes`: the most that one answer is asked to hold of a partition. Default 1 MiB.
     pub fn max_partition_fetch_bytes(mut self, bytes: i32) -> Self {
         self.fetcher.max_partition_fetch_bytes = bytes;
