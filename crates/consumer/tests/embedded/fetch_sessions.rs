@@ -87,9 +87,9 @@ async fn bytes_at_rest(setup: &Setup, consumer: &mut Consumer, bytes: &AtomicUsi
     let fetches = || setup.embedded.faults().requests(ONLY, ApiKey::Fetch);
     let (bytes_before, fetches_before) = (bytes.load(Ordering::Relaxed), fetches());
     assert!(consumer.poll(Duration::from_secs(20)).await.unwrap().is_empty());
-    let fetched = fetches() - fetches_before;
-    assert!((35..=45).contains(&fetched), "{fetched} in 20 s");
-    (bytes.load(Ordering::Relaxed) - bytes_before) as u64 / fetched
+    let count = fetches() - fetches_before;
+    assert!((35..=45).contains(&count), "{count} in 20 s");
+    (bytes.load(Ordering::Relaxed) - bytes_before) as u64 / count
 }
 
 #[tokio::test(start_paused = true)]
