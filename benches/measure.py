@@ -15,9 +15,14 @@ def build():
         return pathlib.Path(built)
     command = ["cargo", "build", "--quiet", "--locked", "--profile", "bench", "-p", "ottla-benches", "--bins"]
     subprocess.run(command, cwd=HERE.parent, check=True)
-    target = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"], cwd=HERE.parent,
-                            check=True, capture_output=True, text=True).stdout
-    return pathlib.Path(json.loads(target)["target_directory"]) / "release"
+    return target_directory() / "release"
+
+
+def target_directory():
+    """Where cargo builds."""
+    told = subprocess.run(["cargo", "metadata", "--format-version", "1", "--no-deps", "--offline"], cwd=HERE.parent,
+                          check=True, capture_output=True, text=True).stdout
+    return pathlib.Path(json.loads(told)["target_directory"])
 
 
 class Server:

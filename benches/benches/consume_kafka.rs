@@ -23,10 +23,10 @@ fn consume(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let (_started, brokers) = match brokers(&runtime) {
         Ok(brokers) => brokers,
-        Err(reason) => return println!("consume/kafka: ignored: {reason}"),
+        Err(reason) => return println!("consume-kafka: ignored: {reason}"),
     };
     for (time, of_thread) in [("processor", true), ("clock", false)] {
-        let mut group = criterion.benchmark_group(format!("consume/kafka, {time}"));
+        let mut group = criterion.benchmark_group(format!("consume-kafka/{time}"));
         group.sample_size(10).throughput(Throughput::Elements(RECORDS));
         for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
             let topic = format!("ottla-bench-{}-{time}-{compression}", std::process::id());

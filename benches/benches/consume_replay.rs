@@ -45,7 +45,12 @@ fn growth(criterion: &mut Criterion) {
     let one_batch = ReplayShape { lap_bytes: 1, ..shape }.batches().len().to_string();
     for partitions in PARTITION_COUNTS {
         let server = server(shape, partitions);
-        let reader = reader(&server, 1, &[("max.partition.fetch.bytes", &one_batch)]);
+        let (reader, made) = measure(|| {
+            let mut reader = reader(&server, 1, &[("max.partition.fetch.bytes", &one_batch)]);
+            reader.read(1);
+            reader
+        });
+        println!("kept: {} bytes a partition, metadata and buffers included", made.kept_bytes / partitions as usize);
         bench(&mut group, BenchmarkId::from_parameter(partitions), reader);
     }
     group.finish();

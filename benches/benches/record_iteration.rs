@@ -2,16 +2,21 @@
 //!
 //! `walk/*` is the iteration of an uncompressed batch without its CRC, beside `by_hand/*`: the same bytes read by a loop
 //! that knows them to be sound, which is the least that reading them can cost. `open/*` is what a consumer pays for a
-//! batch: CRC, decompression into warm memory, and the walk. Throughput is in records; a batch is about 1 MiB.
+//! batch: CRC, decompression into warm memory, and the walk. Throughput is in records; a batch is about 1 MiB. What each
+//! allocates is printed before it is timed.
 #![allow(missing_docs, reason = "criterion's macros")]
 
 use std::fmt::Write;
 use std::hint::black_box;
 
+use allocation_counter::{CountingAllocator, measure};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ottla_wire::compression::{BatchMemory, Compression, Compressor, DEFAULT_MAX_BATCH_BYTES, Decompressor};
 use ottla_wire::records::{BatchBuilder, OpenBatch, ProducerState, RecordBatch, RecordBatches};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn iteration(criterion: &mut Criterion) {
     walk(criterion);
@@ -26,6 +31,7 @@ fn walk(criterion: &mut Criterion) {
         let (batch, records) = batch(value_bytes, Compression::None);
         let open = batch.open(&mut Decompressor::default()).expect("a sound batch");
         assert_eq!(sum(&open), sum_by_hand(open.buffer()), "both read the same");
+        println!("allocations: {} in a walk of {records} records", measure(|| sum(&open)).1.allocations);
         group.throughput(Throughput::Elements(records));
         group.bench_function(BenchmarkId::new("records", value_bytes), |bencher| {
             bencher.iter(|| sum(black_box(&open)));
@@ -42,9 +48,12 @@ fn open(criterion: &mut Criterion, compression: Compression) {
     for value_bytes in VALUE_BYTES {
         let (batch, records) = batch(value_bytes, compression);
         let mut decompressor = Decompressor::with_memory(DEFAULT_MAX_BATCH_BYTES, Box::<Warm>::default());
+        let mut opened = || sum(&black_box(&batch).open(&mut decompressor).expect("a sound batch"));
+        opened(); // the memory is warm then
+        println!("allocations: {} a batch of {records} records", measure(&mut opened).1.allocations);
         group.throughput(Throughput::Elements(records));
         group.bench_function(BenchmarkId::from_parameter(value_bytes), |bencher| {
-            bencher.iter(|| sum(&black_box(&batch).open(&mut decompressor).expect("a sound batch")));
+            bencher.iter(&mut opened);
         });
     }
     group.finish();

@@ -8,13 +8,18 @@ use ottla_benches::{Reader, ReplayServer, ReplayShape, ReplayTopic};
 use ottla_broker::{Replay, Transport};
 use ottla_connection::MemoryNetwork;
 use ottla_wire::compression::Decompressor;
+use ottla_wire::messages::{FetchPartitionData, FetchResponse, FetchResponseView, FetchableTopicResponse};
 use ottla_wire::records::RecordBatches;
+use ottla_wire::{Message, TopicId, Writer};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// The most that a batch may take from its arrival to its last record: it is planned, parsed, opened and handed out.
 const MOST_OF_A_BATCH: f64 = 8.0;
+
+/// Of a Fetch response, with topic ids.
+const VERSION: i16 = 16;
 
 fn shape(batch_records: usize, compression: Compression) -> ReplayShape {
     ReplayShape { value_bytes: 100, batch_records, compression, lap_bytes: 4 << 20 }
@@ -27,7 +32,7 @@ fn allocations_of_a_batch(batch_records: usize, compression: Compression, partit
     let server =
         ReplayServer::start(Transport::Memory(MemoryNetwork::new()), 1, vec![topic]).expect("a server in memory");
     let mut reader = Reader::new(server.bootstrap_servers(), Some(server.connector()), "t", 1, &[]);
-    let records = batch_records as u64 * 300;
+    let records = batch_records as u64 * 100;
     reader.read(records); // whatever is made once is there then
     let (read, allocated) = measure(|| reader.read(records));
     assert_eq!(read.records, read.batches * batch_records as u64);
@@ -59,4 +64,27 @@ fn a_batch_allocates_the_same_whatever_the_number_of_its_records() {
             assert!(large <= MOST_OF_A_BATCH, "{compression}, {partitions} partitions: {large} a batch of 1000");
         }
     }
+}
+
+#[test]
+fn a_response_in_place_allocates_nothing_for_a_partition() {
+    let partition = |partition_index: i32| FetchPartitionData { partition_index, ..Default::default() };
+    let parsed = |partitions: i32| {
+        let topic = FetchableTopicResponse {
+            topic_id: TopicId([1; 16]),
+            partitions: (0..partitions).map(partition).collect(),
+            ..Default::default()
+        };
+        let mut writer = Writer::new();
+        let response = FetchResponse { responses: vec![topic], ..Default::default() };
+        response.encode(&mut writer, VERSION).expect("a response that the version can carry");
+        let body = writer.into_bytes();
+        let (read, allocated) = measure(|| {
+            let view = FetchResponseView::parse(body.clone(), VERSION).expect("a whole response");
+            view.partitions().count()
+        });
+        assert_eq!(read, partitions as usize);
+        allocated.allocations
+    };
+    assert_eq!(parsed(10_000), parsed(1));
 }

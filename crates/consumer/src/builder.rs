@@ -177,9 +177,11 @@ impl ConsumerBuilder {
         self
     }
 
-    /// `max.partition.fetch.bytes`: the most that one answer is asked to hold of a partition. Default 1 MiB.
+    /// `max.partition.fetch.bytes`: the most that one answer is asked to hold of a partition, but for a single batch that is
+    /// larger. Default 1 MiB, and up to half of `fetch.buffer.max.bytes` where batches are large and differ in size: a
+    /// broker cuts the last one, which is fetched again, and so less than a hundredth is.
     pub fn max_partition_fetch_bytes(mut self, bytes: i32) -> Self {
-        self.fetcher.max_partition_fetch_bytes = bytes;
+        self.fetcher.max_partition_fetch_bytes = Some(bytes);
         self
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_coordinator::{Assigned, CoordinatorHandle, GroupMetadata};
-use ottla_fetcher::{FetcherHandle, Lookup, OffsetAndTimestamp, StartAt};
+use ottla_fetcher::{FetchMetrics, FetcherHandle, Lookup, OffsetAndTimestamp, StartAt};
 use ottla_wire::{NodeId, TopicPartition};
 
 use crate::Error;
@@ -297,10 +297,11 @@ impl ConsumerHandle {
         self.fetcher().fetched_from(partition)
     }
 
-    /// Bytes of memory that hold data: in flight, buffered, decompressed, and handed out and still held. At most
-    /// `fetch.buffer.max.bytes`, unless a single batch is larger.
-    pub fn buffered_bytes(&self) -> usize {
-        self.fetcher().buffered_bytes()
+    /// What memory is used for, of which at most `fetch.buffer.max.bytes` unless a single batch is larger, and what has
+    /// become of all that was fetched. Cheap enough to be asked for often: it takes two locks for a moment, and sends
+    /// nothing.
+    pub fn fetch_metrics(&self) -> FetchMetrics {
+        self.fetcher().metrics()
     }
 
     /// The first offset that each partition's log has.

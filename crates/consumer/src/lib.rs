@@ -47,9 +47,9 @@ pub use ottla_coordinator::{
     Assigned, AssignedMember, Error as GroupError, GroupMetadata, LostReason, OffsetAndMetadata, RebalanceReason,
 };
 pub use ottla_fetcher::{
-    AutoOffsetReset, Batch, Batches, CorruptRecord, DivergingOffset, Error as FetchError, Header, Headers,
-    IsolationLevel, Lookup, OffsetAndTimestamp, OnTruncation, OwnedRecord, Record, Records, StartAt, TimestampType,
-    WallClock,
+    AutoOffsetReset, Batch, Batches, CorruptRecord, DivergingOffset, Error as FetchError, FetchMemory, FetchMetrics,
+    FetchTotals, Header, Headers, IsolationLevel, Lookup, OffsetAndTimestamp, OnTruncation, OwnedRecord, Record,
+    Records, StartAt, TimestampType, WallClock,
 };
 pub use ottla_wire::TopicPartition;
 pub use partition_stream::{PartitionStream, PartitionStreams};

@@ -76,7 +76,7 @@ impl ConsumerBuilder {
             "fetch.sessions" => fetcher.fetch_sessions = boolean("fetch.sessions", value)?,
             "fetch.max.wait.ms" => fetcher.fetch_max_wait = milliseconds("fetch.max.wait.ms", value)?,
             "max.partition.fetch.bytes" => {
-                fetcher.max_partition_fetch_bytes = number("max.partition.fetch.bytes", value)?;
+                fetcher.max_partition_fetch_bytes = Some(number("max.partition.fetch.bytes", value)?);
             }
             "check.crcs" => fetcher.check_crcs = boolean("check.crcs", value)?,
             "fetch.buffer.max.bytes" => fetcher.fetch_buffer_max_bytes = number("fetch.buffer.max.bytes", value)?,
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(fetcher.on_truncation, OnTruncation::Tell);
         assert_eq!((fetcher.fetch_min_bytes, fetcher.fetch_max_bytes), (7, 1_000_000));
         assert_eq!((fetcher.fetch_max_wait, fetcher.fetch_sessions), (Duration::from_millis(20), false));
-        assert_eq!((fetcher.max_partition_fetch_bytes, fetcher.check_crcs), (9, false));
+        assert_eq!((fetcher.max_partition_fetch_bytes, fetcher.check_crcs), (Some(9), false));
         assert_eq!((fetcher.fetch_buffer_max_bytes, fetcher.max_decompressed_batch_bytes), (1_048_576, 5));
         assert_eq!((fetcher.max_poll_bytes, builder.default_api_timeout), (6, Some(Duration::from_millis(8))));
         let group = &builder.group;

@@ -32,6 +32,13 @@ pub struct ConsumerRecord {
 }
 
 impl ConsumerRecord {
+    /// The record in memory of its own: key, value and headers are copied once, and its share in its batch's buffer is given
+    /// up. For records that are kept for long: what they keep in memory counts against `fetch.buffer.max.bytes`.
+    #[must_use = "the record that is returned is the one that keeps no buffer"]
+    pub fn detach(self) -> Self {
+        Self { record: self.record.detach(), ..self }
+    }
+
     /// What it is to be marked as, once it has been yielded and where marks count.
     pub(crate) fn piece(&self) -> Option<&Piece> {
         self.piece.as_ref()

@@ -12,6 +12,7 @@
 //! | any other (TOPIC_AUTHORIZATION_FAILED, ..) | the application is told through poll; tried again, and told again, after the back-off |
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 use ottla_wire::{ApiKey, DecodeError, ErrorCode, LeaderEpoch, NodeId, TopicId, TopicPartition, throttle_duration};
 
 use crate::aborted::AbortedTransactions;
+use crate::ask::Brought;
+use crate::buffer_pool::WaitingAnswer;
 use crate::buffered::{Answered, Entry};
 use crate::plan::{Fetch, Lane};
 use crate::session::SessionAnswer;
@@ -39,6 +42,15 @@ pub(crate) struct Answer {
     topics: Vec<(Box<str>, Option<TopicId>)>,
     parts: Vec<Part>,
     endpoints: Vec<NodeEndpoint>,
+    /// Where it takes memory of the pool.
+    waiting: Option<Arc<WaitingAnswer>>,
+}
+
+impl Answer {
+    /// It takes memory of the pool.
+    pub(crate) fn waiting(self, waiting: Option<Arc<WaitingAnswer>>) -> Self {
+        Self { waiting, ..self }
+    }
 }
 
 /// One partition's part of it.
@@ -57,6 +69,7 @@ struct Part {
     records: Bytes,
     /// How many bytes came, cut ones included.
     received_bytes: usize,
+    brought: Brought,
     /// The offset behind the first batch, and that behind the last.
     first_end: Option<i64>,
     next_offset: Option<i64>,
@@ -99,6 +112,7 @@ pub(crate) fn read(isolation: IsolationLevel, version: i16, body: Bytes) -> Resu
         topics,
         parts,
         endpoints: view.node_endpoints,
+        waiting: None,
     })
 }
 
@@ -126,6 +140,7 @@ impl Part {
             log_start_offset: data.log_start_offset,
             aborted: AbortedTransactions::default(),
             received_bytes: received.len(),
+            brought: Brought::default(),
             records: Bytes::new(),
             first_end: None,
             next_offset: None,
@@ -156,6 +171,8 @@ impl Part {
             match batch {
                 Ok(batch) => {
                     end = batches.position();
+                    self.brought.batches += 1;
+                    self.brought.largest = self.brought.largest.max(batch.size_bytes());
                     self.first_end.get_or_insert(batch.next_offset());
                     if self.next_offset.is_none_or(|next_offset| batch.next_offset() > next_offset) {
                         self.next_offset = Some(batch.next_offset());
@@ -169,6 +186,9 @@ impl Part {
             }
         }
         self.records = received.slice(..end);
+        self.brought.whole = end;
+        self.brought.cut = received.len() - end;
+        self.brought.next = batches.incomplete_bytes();
     }
 
     /// The leader epochs of the batches that end behind `offset`.
@@ -192,6 +212,7 @@ impl State {
     pub(crate) fn handle_answer(&mut self, fetch: &Fetch, answer: Answer, now: Instant) -> Hints {
         self.finish(fetch);
         self.handle_heard(fetch.node);
+        self.totals.fetches += 1;
         let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_others: false };
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.failures = 0;
@@ -203,16 +224,21 @@ impl State {
         let mut is_as_asked = true;
         let mut answered = BTreeSet::new();
         for part in answer.parts {
+            let received = part.received_bytes as u64;
+            self.totals.fetched_bytes += received;
             let topic = topics.get(part.topic).copied().flatten();
             let session = self.session_of(fetch).map(|(session, _)| session);
             let place = session.zip(topic).and_then(|(session, topic)| session.place(topic, part.partition));
             // What was not asked for is not looked at, nor what is told twice.
             match place {
                 Some(place) if !was_full || answered.insert(place) => {
-                    self.handle_part(fetch, place, part, &mut hints, now);
+                    self.handle_part(fetch, place, part, answer.waiting.as_ref(), &mut hints, now);
                 }
-                Some(_) => {}
-                None => is_as_asked = false,
+                Some(_) => self.totals.unwanted_bytes += received,
+                None => {
+                    self.totals.unwanted_bytes += received;
+                    is_as_asked = false;
+                }
             }
         }
         if was_full && answer.error_code == ErrorCode::None {
@@ -249,10 +275,28 @@ impl State {
         left_out.is_empty()
     }
 
-    fn handle_part(&mut self, fetch: &Fetch, place: usize, mut part: Part, hints: &mut Hints, now: Instant) {
-        let Some((_, mark)) = self.session_of(fetch) else { return };
-        let Some(generation) = self.release(place, mark) else { return };
+    fn handle_part(
+        &mut self,
+        fetch: &Fetch,
+        place: usize,
+        mut part: Part,
+        waiting: Option<&Arc<WaitingAnswer>>,
+        hints: &mut Hints,
+        now: Instant,
+    ) {
+        let mark = self.session_of(fetch).map(|(_, mark)| mark);
+        let Some(generation) = mark.and_then(|mark| self.release(place, mark)) else {
+            self.totals.unwanted_bytes += part.received_bytes as u64;
+            return;
+        };
+        let not_whole = part.received_bytes.saturating_sub(part.records.len());
+        if part.corrupt.is_some() {
+            self.totals.given_up_bytes += not_whole as u64;
+        } else {
+            self.totals.cut_bytes += not_whole as u64;
+        }
         if part.error_code != ErrorCode::None {
+            self.totals.unwanted_bytes += part.records.len() as u64;
             self.handle_error_code(fetch, place, generation, &part, hints, now);
             return;
         }
@@ -261,16 +305,24 @@ impl State {
         partition.high_watermark = Some(part.high_watermark);
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);
-        let Some(position) = partition.fetch_offset() else { return };
+        let Some(position) = partition.fetch_offset() else {
+            self.totals.unwanted_bytes += part.records.len() as u64;
+            return;
+        };
         if let Some(diverging) = part.diverging {
+            self.totals.unwanted_bytes += part.records.len() as u64;
             self.handle_diverging(place, diverging);
             hints.is_for_others = true;
             return;
         }
         if let Some(replica) = part.replica.filter(|replica| partition.is_sent_elsewhere(fetch.node, *replica)) {
+            self.totals.unwanted_bytes += part.records.len() as u64;
             self.follow_replica(place, generation, replica, now);
             hints.is_for_others = true;
             return;
+        }
+        if part.corrupt.is_none() && part.received_bytes > 0 {
+            partition.sizes.learn(part.brought);
         }
         // A batch may lie before the offset asked for, and never takes it back.
         let next_offset = part.next_offset.filter(|next_offset| *next_offset > position);
@@ -278,10 +330,19 @@ impl State {
         if let Some(offset) = next_offset {
             let epochs = part.epochs_from(position);
             partition.fetched(offset, epochs);
-            partition.listed.turn = turn;
+            let before = std::mem::replace(&mut partition.listed.turn, turn);
+            if let Some(broker) = self.brokers.get_mut(&fetch.node) {
+                broker.behind.remove(&(before, place));
+                if offset < high_watermark {
+                    broker.behind.insert((turn, place));
+                }
+            }
+            let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;
-            let answered = Answered { place, generation, position, records, high_watermark, aborted };
+            let answered = Answered { place, generation, position, records, high_watermark, aborted, waiting };
             self.buffered.push(Entry::Answered(answered));
+        } else {
+            self.totals.passed_over_bytes += part.records.len() as u64;
         }
         if let Some(corrupt) = part.corrupt {
             let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) else { return };
@@ -377,6 +438,7 @@ impl State {
     /// A Fetch has no answer, or none that can be read.
     pub(crate) fn handle_failure(&mut self, fetch: &Fetch, error: Error, now: Instant) {
         self.finish(fetch);
+        self.totals.failed_fetches += 1;
         // Of a session it is not known how it stands; what becomes of the next request, a full one, says more.
         let mut is_untold = false;
         match self.brokers.get_mut(&fetch.node).filter(|_| fetch.lane == Lane::Main) {

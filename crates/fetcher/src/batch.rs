@@ -104,7 +104,7 @@ impl BatchProgress {
 /// of that setting, divided by the number of brokers. (What is compressed is decompressed into memory of its own.) So
 /// whoever holds a batch for long, or has it wait in a queue for a slow reader, slows the reading of all partitions: the
 /// next answers are smaller by as much as is held, and where batches of many answers are held nothing is read until
-/// some are dropped. Whoever keeps records for long copies what is wanted of them.
+/// some are dropped. Whoever keeps records for long [detaches](Record::to_detached) them, which copies.
 #[derive(Clone, Debug)]
 pub struct Batch {
     place: usize,
@@ -176,7 +176,8 @@ impl Batch {
     }
 
     /// One of its records that keeps the batch's buffer alive instead of borrowing from it: no copy, but all of the
-    /// buffer stays in memory until the last such record is dropped.
+    /// buffer stays in memory until the last such record is dropped, and counts against `fetch_buffer_max_bytes`. For what is
+    /// kept for long there is [`Record::to_detached`], which copies.
     pub fn to_owned_record(&self, record: &Record<'_>) -> OwnedRecord {
         self.open.to_owned_record(record)
     }

@@ -26,6 +26,8 @@ pub(crate) struct Budget {
     promised: usize,
     /// The largest that a poll's batches have decompressed to lately: as much is kept free for the next.
     decompressed: usize,
+    /// What is kept free for that in any case.
+    least_decompressed: usize,
 }
 
 /// What the memory holds when a Fetch is to be sent, and what its answer will have beside records.
@@ -56,7 +58,12 @@ pub(crate) struct Grant {
 
 impl Budget {
     pub(crate) fn new(capacity: usize, fetch_max: usize) -> Self {
-        Self { capacity, fetch_max, promised: 0, decompressed: 0 }
+        Self { capacity, fetch_max, promised: 0, decompressed: 0, least_decompressed: 0 }
+    }
+
+    /// Keeps room for polls of about `max_poll_bytes` from the start, before it is known what batches decompress to.
+    pub(crate) fn for_polls_of(self, max_poll_bytes: usize) -> Self {
+        Self { least_decompressed: max_poll_bytes.saturating_mul(2).min(self.capacity / 16), ..self }
     }
 
     /// How much a Fetch may ask for; `None`: wait until memory is given back. What is granted is promised until
@@ -104,8 +111,8 @@ impl Budget {
 
     /// A poll's batches took `bytes` of memory beyond the answer that they came in.
     pub(crate) fn decompressed(&mut self, bytes: usize) {
-        // Falls by an eighth a poll, so that one large batch is not remembered for ever.
-        self.decompressed = bytes.max(self.decompressed - self.decompressed / 8);
+        // Falls slowly, so that one large batch is not remembered for ever, and is not a surprise again after some small ones.
+        self.decompressed = bytes.max(self.decompressed - self.decompressed / 32);
     }
 
     /// Whether `held` bytes, which no fetch will give back, leave nothing to ask for.
@@ -126,7 +133,7 @@ impl Budget {
     }
 
     fn for_fetches(&self) -> usize {
-        self.capacity - self.decompressed.min(self.capacity / 2)
+        self.capacity - self.decompressed.max(self.least_decompressed).min(self.capacity / 2)
     }
 
     /// Asking for less is not worth a request.

@@ -8,12 +8,14 @@
 //! allocations do begin with a page. That cost a tenth of all a consumer does.
 //!
 //! Invariants: what is handed out never exceeds the bound, unless a single buffer does, and it waits until it is alone;
-//! what is kept for reuse never takes it beyond the bound. Waiting is in order of arrival, so that a large answer is
+//! what is kept for reuse never takes it beyond the bound. A batch that is decompressed takes memory as it grows, and is
+//! refused what is not there: whoever opens it [makes room](crate::make_room) first. Waiting is in order of arrival, so that a large answer is
 //! not overtaken for ever. The lock is held for a few steps, never over an await, and taken once per buffer.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -42,12 +44,20 @@ struct Memory {
     used: usize,
     /// Of these, the bytes of buffers that answers are being read into.
     reading: usize,
+    /// Of these, the bytes of answers of which some records wait to be handed out.
+    waiting_to_be_handed_out: usize,
+    /// Of these, the bytes of buffers that batches were decompressed into.
+    decompressed: usize,
     /// Kept for answers, the one used last at the end.
     idle: Vec<Vec<u8>>,
     /// Kept for batches that are decompressed, the one used last at the end.
     idle_for_batches: Vec<Vec<u8>>,
     /// Bytes of both.
     idle_bytes: usize,
+    /// Whether a batch waits for room: what is given back is for it.
+    batch_waits: bool,
+    /// Whether that one may go beyond the bound: it is alone.
+    batch_is_alone: bool,
     waiting: VecDeque<Waiting>,
 }
 
@@ -58,8 +68,34 @@ pub(crate) struct Usage {
     pub(crate) used: usize,
     /// Of these, what answers are being read into.
     pub(crate) reading: usize,
+    /// Of these, answers of which some records wait to be handed out.
+    pub(crate) buffered: usize,
+    /// Of these, batches that were decompressed.
+    pub(crate) decompressed: usize,
+    /// What is kept for reuse, beside what is handed out.
+    pub(crate) idle: usize,
     /// Whether an answer waits for memory.
     pub(crate) is_waited_for: bool,
+}
+
+impl Usage {
+    /// What only records that were handed out keep.
+    pub(crate) fn held(&self) -> usize {
+        self.used.saturating_sub(self.reading).saturating_sub(self.buffered)
+    }
+}
+
+/// Shows, as long as it lives, that some of an answer's records wait to be handed out. Whoever waits shares it.
+#[derive(Debug)]
+pub(crate) struct WaitingAnswer {
+    memory_bytes: usize,
+    shared: Arc<Shared>,
+}
+
+impl Drop for WaitingAnswer {
+    fn drop(&mut self) {
+        self.shared.memory().waiting_to_be_handed_out -= self.memory_bytes;
+    }
 }
 
 #[derive(Debug)]
@@ -74,23 +110,43 @@ impl BufferPool {
             bound,
             used: 0,
             reading: 0,
+            waiting_to_be_handed_out: 0,
+            decompressed: 0,
             idle: Vec::new(),
             idle_for_batches: Vec::new(),
             idle_bytes: 0,
+            batch_waits: false,
+            batch_is_alone: false,
             waiting: VecDeque::new(),
         };
         Self { shared: Arc::new(Shared { memory: Mutex::new(memory), released: Notify::new() }) }
     }
 
-    /// Bytes handed out and not given back.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> usize {
         self.shared.memory().used
+    }
+
+    pub(crate) fn bound(&self) -> usize {
+        self.shared.memory().bound
+    }
+
+    fn waiting_answer(&self, memory_bytes: usize) -> WaitingAnswer {
+        self.shared.memory().waiting_to_be_handed_out += memory_bytes;
+        WaitingAnswer { memory_bytes, shared: Arc::clone(&self.shared) }
     }
 
     /// What the memory is used for.
     pub(crate) fn usage(&self) -> Usage {
         let memory = self.shared.memory();
-        Usage { used: memory.used, reading: memory.reading, is_waited_for: !memory.waiting.is_empty() }
+        Usage {
+            used: memory.used,
+            reading: memory.reading,
+            buffered: memory.waiting_to_be_handed_out,
+            decompressed: memory.decompressed,
+            idle: memory.idle_bytes,
+            is_waited_for: !memory.waiting.is_empty(),
+        }
     }
 
     /// Completes when memory is given back after this call.
@@ -103,28 +159,66 @@ impl BufferPool {
         self.shared.released.notify_waiters();
     }
 
-    /// Memory for a batch to be decompressed into, of whatever length: it grows where it is too short. Without waiting,
-    /// whatever the bound, because this is for the application itself, and only it could give memory back;
-    /// [`Budget`](crate::budget::Budget) keeps room for it. To be followed by [`share`](Self::share).
+    /// Memory for a batch to be decompressed into, of whatever length: where it is too short it [may
+    /// grow](Self::may_grow). Without waiting, because this is for the application itself, and mostly only it could give memory
+    /// back; [`Budget`](crate::budget::Budget) keeps room for it. To be followed by [`share`](Self::share).
     pub(crate) fn take_for_batch(&self) -> Vec<u8> {
         let mut memory = self.shared.memory();
         let vector = memory.idle_for_batches.pop().unwrap_or_default();
         memory.idle_bytes -= vector.len();
         memory.used += vector.len();
+        memory.decompressed += vector.len();
         vector
     }
 
-    /// The first `length` bytes of what [`take_for_batch`](Self::take_for_batch) gave, which was `taken_bytes` long
-    /// then. The memory comes back when the last share of it is dropped.
-    pub(crate) fn share(&self, memory: Vec<u8>, taken_bytes: usize, length: usize) -> Bytes {
-        let grown = memory.len().saturating_sub(taken_bytes);
-        if grown > 0 {
-            let mut pool = self.shared.memory();
-            pool.used += grown;
-            pool.make_room(0);
+    /// Whether what [`take_for_batch`](Self::take_for_batch) gave may become longer by so many bytes, which are its from then
+    /// on.
+    pub(crate) fn may_grow(&self, bytes: usize) -> bool {
+        let mut memory = self.shared.memory();
+        let may_grow = memory.batch_is_alone || memory.used.saturating_add(bytes) <= memory.bound;
+        if may_grow {
+            memory.make_room(bytes);
+            memory.used += bytes;
+            memory.decompressed += bytes;
         }
-        let (start, shared) = (0, Arc::clone(&self.shared));
-        Bytes::from_owner(PooledBuffer { memory, start, length, purpose: Purpose::Batch, shared })
+        may_grow
+    }
+
+    /// The first `length` bytes of what [`take_for_batch`](Self::take_for_batch) gave. The memory comes back when the last
+    /// share of it is dropped. A small batch does not keep a large buffer: it is copied out of it.
+    pub(crate) fn share(&self, memory: Vec<u8>, length: usize) -> Bytes {
+        if length == 0 {
+            // Nobody is told: whoever tries in vain would be woken by that, and try again.
+            self.shared.memory().give_back(memory, Purpose::Batch);
+            return Bytes::new();
+        }
+        let unused = memory.len().saturating_sub(length);
+        let buffer = PooledBuffer::of_batch(memory, length, &self.shared);
+        if unused > MOST_UNUSED_BYTES && unused / 4 > length && self.may_grow(length) {
+            return Bytes::from_owner(PooledBuffer::of_batch(buffer.as_ref().to_vec(), length, &self.shared));
+        }
+        Bytes::from_owner(buffer)
+    }
+
+    /// A batch waits for room: what is given back from now on is for it, until it [has been
+    /// opened](Self::batch_was_opened).
+    pub(crate) fn batch_waits(&self) {
+        self.shared.memory().batch_waits = true;
+    }
+
+    /// There is nothing more to make room with: the batch may go beyond the bound.
+    pub(crate) fn batch_is_alone(&self) {
+        self.shared.memory().batch_is_alone = true;
+    }
+
+    /// The batch that waited for room has been opened, or is not wanted any more.
+    pub(crate) fn batch_was_opened(&self) {
+        let mut memory = self.shared.memory();
+        (memory.batch_waits, memory.batch_is_alone) = (false, false);
+        let served = memory.serve_waiting(&self.shared);
+        drop(memory);
+        deliver(served);
+        self.shared.released.notify_waiters();
     }
 
     fn take(&self, length: usize) -> PooledBuffer {
@@ -142,21 +236,22 @@ impl BufferPool {
         memory.waiting.push_back(Waiting { length, ready });
         Err(receiver)
     }
+
+    async fn acquire_buffer(&self, length: usize) -> PooledBuffer {
+        match self.request(length) {
+            Ok(buffer) => buffer,
+            // The pool keeps the sender until it has served it, and lives as long as this call.
+            Err(receiver) => match receiver.await {
+                Ok(buffer) => buffer,
+                Err(_) => self.take(length),
+            },
+        }
+    }
 }
 
 impl ResponseBuffers for BufferPool {
     fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
-        Box::pin(async move {
-            let buffer = match self.request(length) {
-                Ok(buffer) => buffer,
-                // The pool keeps the sender until it has served it, and lives as long as this call.
-                Err(receiver) => match receiver.await {
-                    Ok(buffer) => buffer,
-                    Err(_) => self.take(length),
-                },
-            };
-            Box::new(buffer) as Box<dyn ResponseBuffer>
-        })
+        Box::pin(async move { Box::new(self.acquire_buffer(length).await) as Box<dyn ResponseBuffer> })
     }
 }
 
@@ -165,16 +260,25 @@ impl ResponseBuffers for BufferPool {
 pub(crate) struct LaneBuffers {
     pool: BufferPool,
     begun_at: Mutex<Option<Instant>>,
+    /// What the answer's buffer takes: of one answer at a time.
+    memory_bytes: AtomicUsize,
 }
 
 impl LaneBuffers {
     pub(crate) fn new(pool: BufferPool) -> Self {
-        Self { pool, begun_at: Mutex::new(None) }
+        Self { pool, begun_at: Mutex::new(None), memory_bytes: AtomicUsize::new(0) }
     }
 
     /// A request is about to be sent.
     pub(crate) fn expect_answer(&self) {
         *self.begun_at() = None;
+        self.memory_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// For the answer that has come: its records wait to be handed out. `None`: it takes no memory of the pool.
+    pub(crate) fn waiting_answer(&self) -> Option<Arc<WaitingAnswer>> {
+        let memory_bytes = self.memory_bytes.load(Ordering::Relaxed);
+        (memory_bytes > 0).then(|| Arc::new(self.pool.waiting_answer(memory_bytes)))
     }
 
     /// When memory was asked for since, if it was, for an answer that is large.
@@ -190,7 +294,11 @@ impl LaneBuffers {
 impl ResponseBuffers for LaneBuffers {
     fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
         *self.begun_at() = Some(now());
-        self.pool.acquire(length)
+        Box::pin(async move {
+            let buffer = self.pool.acquire_buffer(length).await;
+            self.memory_bytes.store(buffer.memory.len(), Ordering::Relaxed);
+            Box::new(buffer) as Box<dyn ResponseBuffer>
+        })
     }
 }
 
@@ -200,30 +308,45 @@ impl Shared {
     }
 
     fn give_back(self: &Arc<Self>, vector: Vec<u8>, purpose: Purpose) {
-        let mut served = Vec::new();
         let mut memory = self.memory();
         memory.give_back(vector, purpose);
-        while let Some(first) = memory.waiting.front() {
-            if !first.ready.is_closed() && !memory.has_room(first.length) {
-                break;
-            }
-            let Some(Waiting { length, ready }) = memory.waiting.pop_front() else { break };
-            if !ready.is_closed() {
-                let memory = memory.take(length);
-                served.push((ready, PooledBuffer::to_read_into(memory, length, self)));
-            }
-        }
+        let served = memory.serve_waiting(self);
         drop(memory);
-        for (ready, buffer) in served {
-            // One whose receiver has just gone drops its buffer here, outside the lock, and so gives it back.
-            let _ = ready.send(buffer);
-        }
+        deliver(served);
         self.released.notify_waiters();
     }
 }
 
+/// Who waited for memory, and what there is for them now.
+type Served = Vec<(oneshot::Sender<PooledBuffer>, PooledBuffer)>;
+
+fn deliver(served: Served) {
+    for (ready, buffer) in served {
+        // One whose receiver has just gone drops its buffer here, outside the lock, and so gives it back.
+        let _ = ready.send(buffer);
+    }
+}
+
 impl Memory {
+    fn serve_waiting(&mut self, shared: &Arc<Shared>) -> Served {
+        let mut served = Vec::new();
+        while let Some(first) = self.waiting.front() {
+            if !first.ready.is_closed() && !self.has_room(first.length) {
+                break;
+            }
+            let Some(Waiting { length, ready }) = self.waiting.pop_front() else { break };
+            if !ready.is_closed() {
+                let memory = self.take(length);
+                served.push((ready, PooledBuffer::to_read_into(memory, length, shared)));
+            }
+        }
+        served
+    }
+
     fn has_room(&self, length: usize) -> bool {
+        if self.batch_waits {
+            return false;
+        }
         self.used == 0 || self.used.saturating_add(rounded(length)) <= self.bound
     }
 
@@ -263,8 +386,10 @@ impl Memory {
 
     fn give_back(&mut self, vector: Vec<u8>, purpose: Purpose) {
         self.used = self.used.saturating_sub(vector.len());
-        if purpose == Purpose::Reading {
-            self.reading = self.reading.saturating_sub(vector.len());
+        match purpose {
+            Purpose::Reading => self.reading = self.reading.saturating_sub(vector.len()),
+            Purpose::Answer => {}
+            Purpose::Batch => self.decompressed = self.decompressed.saturating_sub(vector.len()),
         }
         if !vector.is_empty() && self.used + self.idle_bytes + vector.len() <= self.bound {
             self.idle_bytes += vector.len();
@@ -301,6 +426,10 @@ impl PooledBuffer {
     fn to_read_into(memory: Vec<u8>, length: usize, shared: &Arc<Shared>) -> Self {
         let start = (memory.as_ptr().align_offset(PAGE_BYTES) + PAGE_BYTES / 2) % PAGE_BYTES;
         Self { memory, start, length, purpose: Purpose::Reading, shared: Arc::clone(shared) }
+    }
+
+    fn of_batch(memory: Vec<u8>, length: usize, shared: &Arc<Shared>) -> Self {
+        Self { memory, start: 0, length, purpose: Purpose::Batch, shared: Arc::clone(shared) }
     }
 }
 
@@ -349,6 +478,8 @@ fn step(size: usize) -> usize {
 }
 
 const PAGE_BYTES: usize = 4096;
+/// How much of a buffer a batch need not fill.
+const MOST_UNUSED_BYTES: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

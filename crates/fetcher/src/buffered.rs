@@ -4,11 +4,13 @@
 //! a paused partition stands aside, in its own order.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::Error;
 use crate::aborted::AbortedTransactions;
+use crate::buffer_pool::WaitingAnswer;
 
 /// See the [module](self). Bounded by the memory of the answers: each entry but a failure holds some, and a partition
 /// or broker has at most one failure.
@@ -16,6 +18,16 @@ use crate::aborted::AbortedTransactions;
 pub(crate) struct Buffered {
     queue: VecDeque<Entry>,
     paused: BTreeMap<usize, VecDeque<Entry>>,
+    dropped: Dropped,
+}
+
+/// Bytes of records that were dropped instead of being handed out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    /// After a seek or a revocation.
+    pub(crate) unwanted: u64,
+    /// To be fetched again.
+    pub(crate) given_up: u64,
 }
 
 /// One partition's part of an answer.
@@ -28,6 +40,8 @@ pub(crate) struct Answered {
     pub(crate) records: Bytes,
     pub(crate) high_watermark: i64,
     pub(crate) aborted: AbortedTransactions,
+    /// Of the answer that it came in, where that takes memory of the pool.
+    pub(crate) waiting: Option<Arc<WaitingAnswer>>,
 }
 
 /// What went wrong, to be acted on when the application has got so far.
@@ -63,6 +77,13 @@ impl Entry {
             Self::BrokerFailed { .. } => None,
         }
     }
+
+    fn record_bytes(&self) -> usize {
+        match self {
+            Self::Answered(answered) => answered.records.len(),
+            Self::Failed { .. } | Self::BrokerFailed { .. } => 0,
+        }
+    }
 }
 
 impl Buffered {
@@ -77,14 +98,19 @@ impl Buffered {
         self.queue.iter().any(is_its) || self.paused.get(&place).is_some_and(|aside| !aside.is_empty())
     }
 
-    /// Bytes of the records that wait, those of paused partitions included.
-    pub(crate) fn bytes(&self) -> usize {
-        let entries = self.queue.iter().chain(self.paused.values().flatten());
-        let bytes = entries.map(|entry| match entry {
-            Entry::Answered(answered) => answered.records.len(),
-            Entry::Failed { .. } | Entry::BrokerFailed { .. } => 0,
-        });
-        bytes.sum()
+    /// What has been dropped since the beginning.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// What was taken from the queue, and is dropped instead of being handed out or put back.
+    pub(crate) fn drop_unwanted(&mut self, bytes: usize) {
+        self.dropped.unwanted += bytes as u64;
+    }
+
+    /// The same of what is fetched again.
+    pub(crate) fn drop_given_up(&mut self, bytes: usize) {
+        self.dropped.given_up += bytes as u64;
     }
 
     pub(crate) fn push(&mut self, entry: Entry) {
@@ -110,12 +136,29 @@ impl Buffered {
         self.queue.pop_front()
     }
 
-    /// Drops what belongs to a partition.
+    /// Drops what belongs to a partition: it is not wanted any more.
     pub(crate) fn discard(&mut self, place: usize) {
-        self.queue.retain(|entry| entry.place() != Some(place));
-        if let Some(aside) = self.paused.get_mut(&place) {
-            aside.clear();
-        }
+        let bytes = self.remove(place);
+        self.drop_unwanted(bytes);
+    }
+
+    /// The same of what is fetched again.
+    pub(crate) fn give_up(&mut self, place: usize) {
+        let bytes = self.remove(place);
+        self.drop_given_up(bytes);
+    }
+
+    fn remove(&mut self, place: usize) -> usize {
+        let mut bytes = 0;
+        self.queue.retain(|entry| {
+            let stays = entry.place() != Some(place);
+            if !stays {
+                bytes += entry.record_bytes();
+            }
+            stays
+        });
+        let aside = self.paused.get_mut(&place).map(|aside| aside.drain(..));
+        bytes + aside.into_iter().flatten().map(|entry| entry.record_bytes()).sum::<usize>()
     }
 
     /// Puts aside what belongs to a partition, and what will come.
@@ -146,16 +189,51 @@ impl Buffered {
             });
             if let Some((generation, position)) = first {
                 given_up.push((*place, generation, position));
-                aside.clear();
+                let bytes = aside.drain(..).map(|entry| entry.record_bytes()).sum::<usize>();
+                self.dropped.given_up += bytes as u64;
             }
         }
         given_up
     }
 
+    /// Drops all records but those of the answer that the first entry came in, and of each partition what has come behind what
+    /// was dropped. Gives the place, the generation and the first offset of each that had some.
+    pub(crate) fn give_up_all_but_first(&mut self) -> Vec<(usize, u64, i64)> {
+        let mut given_up: BTreeMap<usize, (u64, i64)> = BTreeMap::new();
+        for (place, generation, position) in self.give_up_paused() {
+            given_up.insert(place, (generation, position));
+        }
+        let first = match self.queue.front() {
+            Some(Entry::Answered(answered)) => answered.waiting.as_ref().map(Arc::as_ptr),
+            _ => None,
+        };
+        let (mut bytes, mut is_first) = (0, true);
+        self.queue.retain(|entry| {
+            let is_of_first = std::mem::replace(&mut is_first, false);
+            match entry {
+                Entry::Answered(answered) => {
+                    // Nothing is gained by dropping what takes no memory of the pool, and it would come again at once.
+                    let waiting = answered.waiting.as_ref().map(Arc::as_ptr);
+                    let shares = waiting.is_none() || waiting == first;
+                    let stays = (is_of_first || shares) && !given_up.contains_key(&answered.place);
+                    if !stays {
+                        given_up.entry(answered.place).or_insert((answered.generation, answered.position));
+                        bytes += answered.records.len();
+                    }
+                    stays
+                }
+                Entry::Failed { place, .. } => !given_up.contains_key(place),
+                Entry::BrokerFailed { .. } => true,
+            }
+        });
+        self.drop_given_up(bytes);
+        given_up.into_iter().map(|(place, (generation, position))| (place, generation, position)).collect()
+    }
+
     /// A partition is no longer assigned.
     pub(crate) fn forget(&mut self, place: usize) {
-        self.paused.remove(&place);
         self.discard(place);
+        self.paused.remove(&place);
     }
 }
 
@@ -171,6 +249,7 @@ mod tests {
             records: Bytes::new(),
             high_watermark: 0,
             aborted: AbortedTransactions::default(),
+            waiting: None,
         })
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Broker {
     pub(crate) changed: BTreeSet<usize>,
     /// Those that are to be looked at when their time has come.
     pub(crate) backing_off: BTreeSet<(Instant, usize)>,
+    /// Those of which it had more when it answered last, each with its turn, in that order.
+    pub(crate) behind: BTreeSet<(u64, usize)>,
     /// Those that are its partitions no longer, and may stand in its session still.
     pub(crate) gone: BTreeSet<TopicPartition>,
     /// What the main lane has told the broker.
@@ -65,6 +67,7 @@ impl Broker {
             places: BTreeSet::new(),
             changed: BTreeSet::new(),
             backing_off: BTreeSet::new(),
+            behind: BTreeSet::new(),
             gone: BTreeSet::new(),
             session,
             session_mark,
@@ -154,6 +157,7 @@ impl State {
         let Some(broker) = at.and_then(|node| self.brokers.get_mut(&node)) else { return };
         broker.places.remove(&place);
         broker.changed.remove(&place);
+        broker.behind.retain(|(_, behind)| *behind != place);
         broker.gone.insert(name);
     }
 

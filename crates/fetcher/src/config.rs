@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ottla_cluster::{InvalidSetting, WallClock};
 
+use crate::ask::Limits;
+use crate::buffer_pool::longest_within;
 use crate::{AutoOffsetReset, OnTruncation};
 
 /// Which records of transactions are handed out (`isolation.level`).
@@ -41,8 +43,10 @@ pub struct FetcherConfig {
     pub fetch_max_bytes: i32,
     /// `fetch.max.wait.ms`: how long a broker waits for `fetch_min_bytes`. Default 500 ms.
     pub fetch_max_wait: Duration,
-    /// `max.partition.fetch.bytes`: the most that one answer is asked to hold of a partition. Default 1 MiB.
-    pub max_partition_fetch_bytes: i32,
+    /// `max.partition.fetch.bytes`: the most that one answer is asked to hold of a partition, but for a single batch that
+    /// is larger. Default 1 MiB, and up to half of `fetch_buffer_max_bytes` where batches are large and differ in size, so
+    /// that less than a hundredth of what is fetched is a batch that the broker cut and that is fetched again.
+    pub max_partition_fetch_bytes: Option<i32>,
     /// `auto.offset.reset`: where to start where there is no position, or one that is out of range. Default latest.
     pub auto_offset_reset: AutoOffsetReset,
     /// Whether brokers are asked to remember what is read, so that requests and answers name only what has changed
@@ -74,7 +78,7 @@ impl Default for FetcherConfig {
             fetch_min_bytes: 1,
             fetch_max_bytes: 50 * 1024 * 1024,
             fetch_max_wait: Duration::from_millis(500),
-            max_partition_fetch_bytes: 1024 * 1024,
+            max_partition_fetch_bytes: None,
             auto_offset_reset: AutoOffsetReset::default(),
             fetch_sessions: true,
             client_rack: None,
@@ -103,9 +107,10 @@ impl FetcherConfig {
             let value = self.fetch_min_bytes.to_string();
             return invalid("fetch.min.bytes", value, "which is more than fetch.max.bytes");
         }
-        if self.max_partition_fetch_bytes < 1 {
-            let value = self.max_partition_fetch_bytes.to_string();
-            return invalid("max.partition.fetch.bytes", value, "which is not positive");
+        if let Some(bytes) = self.max_partition_fetch_bytes
+            && bytes < 1
+        {
+            return invalid("max.partition.fetch.bytes", bytes.to_string(), "which is not positive");
         }
         if self.fetch_max_wait > MAX_FETCH_WAIT {
             let (setting, reason) = ("fetch.max.wait.ms", "which is more than an hour");
@@ -123,7 +128,18 @@ impl FetcherConfig {
         }
         Ok(())
     }
+
+    /// What may be asked for of one partition.
+    pub(crate) fn partition_limits(&self) -> Limits {
+        let set = self.max_partition_fetch_bytes.map(|bytes| usize::try_from(bytes).unwrap_or(1));
+        let usual = set.unwrap_or(USUAL_PARTITION_BYTES);
+        let most = set.unwrap_or_else(|| longest_within(self.fetch_buffer_max_bytes / 2));
+        Limits { usual, most: most.max(usual) }
+    }
 }
+
+/// Kafka's default of `max.partition.fetch.bytes`.
+const USUAL_PARTITION_BYTES: usize = 1024 * 1024;
 
 /// Long enough for any use, and short enough to be added to any clock.
 const MAX_FETCH_WAIT: Duration = Duration::from_hours(1);
@@ -147,7 +163,7 @@ mod tests {
         let config = FetcherConfig::default();
         assert_eq!(config.check(), Ok(()));
         assert_eq!((config.fetch_min_bytes, config.fetch_max_bytes), (1, 52_428_800));
-        assert_eq!(config.max_partition_fetch_bytes, 1_048_576);
+        assert_eq!(config.partition_limits().usual, 1_048_576);
         assert_eq!(config.fetch_max_wait, Duration::from_millis(500));
     }
 }

@@ -178,7 +178,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let buffers = Arc::clone(&link.buffers);
         tokio::select! {
             biased; // an answer is an answer, however late
-            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, buffers.answer_begun_at()),
+            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, &buffers),
             () = overtaken(&shared, &sent, &buffers) => {
                 sent.overtaken();
                 if let Some(connection) = link.connection.take() {
@@ -273,9 +273,11 @@ struct Sent<'s> {
 }
 
 impl Sent<'_> {
-    /// Hands in what came, which began to come at `begun_at` if it was large.
-    fn finish(mut self, answer: Result<RawResponse, Error>, begun_at: Option<Instant>) {
+    /// Hands in what came into these buffers.
+    fn finish(mut self, answer: Result<RawResponse, Error>, buffers: &LaneBuffers) {
         let Some(fetch) = self.fetch.take() else { return };
+        let waiting = buffers.waiting_answer();
+        let begun_at = buffers.answer_begun_at(); // if it was large
         let arrival = answer.as_ref().ok().zip(begun_at).map(|(response, begun_at)| Arrival {
             wait: begun_at.saturating_duration_since(fetch.sent_at),
             transfer: now().saturating_duration_since(begun_at),
@@ -295,7 +297,7 @@ impl Sent<'_> {
                 if let Some(arrival) = arrival {
                     state.handle_arrival(&fetch, arrival);
                 }
-                let hints = state.handle_answer(&fetch, answer, now());
+                let hints = state.handle_answer(&fetch, answer.waiting(waiting), now());
                 drop(state);
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();

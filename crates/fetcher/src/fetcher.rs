@@ -17,10 +17,14 @@ use crate::driver;
 use crate::hand_out::Taken;
 use crate::handed_out::Completed;
 use crate::lookup::{LOOKUP_TIMEOUT_MS, LookedUp, group};
+use crate::make_room::Room;
 use crate::opener::Opener;
 use crate::position::Course;
 use crate::state::State;
-use crate::{Batch, Batches, Error, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp, StartAt};
+use crate::{
+    Batch, Batches, Error, FetchMemory, FetchMetrics, FetcherConfig, IsolationLevel, Lookup, OffsetAndTimestamp,
+    StartAt,
+};
 
 /// Fetches the assigned partitions in the background, and hands out what has come.
 ///
@@ -29,6 +33,7 @@ use crate::{Batch, Batches, Error, FetcherConfig, IsolationLevel, Lookup, Offset
 pub struct Fetcher {
     handle: FetcherHandle,
     opener: Opener,
+    room: Room,
     max_poll_bytes: usize,
     fetch_buffer_max_bytes: usize,
 }
@@ -87,7 +92,7 @@ impl Fetcher {
             changed: Notify::new(),
         };
         let handle = FetcherHandle { shared: Arc::new(shared) };
-        Ok(Self { handle, opener, max_poll_bytes, fetch_buffer_max_bytes })
+        Ok(Self { handle, opener, room: Room::default(), max_poll_bytes, fetch_buffer_max_bytes })
     }
 
     /// A handle for other tasks.
@@ -120,6 +125,9 @@ impl Fetcher {
         let mut starved_at: Option<Instant> = None;
         loop {
             let ready = shared.ready.notified();
+            let released = shared.pool.released();
+            tokio::pin!(released);
+            released.as_mut().enable();
             if let Some(batches) = self.take()? {
                 return Ok(batches);
             }
@@ -143,6 +151,7 @@ impl Fetcher {
             tokio::select! {
                 biased; // what has come goes before the end of the wait
                 () = ready => {}
+                () = released, if self.room.is_lacking() => {}
                 () = tokio::time::sleep_until(starved_at.unwrap_or(deadline)) => {}
             }
         }
@@ -164,11 +173,21 @@ impl Fetcher {
                 taken
             };
             let entries = match taken {
-                Taken::Nothing => return Ok(None),
-                Taken::Failure(error) => return Err(error),
                 Taken::Entries(entries) => entries,
+                Taken::Nothing => {
+                    self.room.made(shared);
+                    return Ok(None);
+                }
+                Taken::Failure(error) => {
+                    self.room.made(shared);
+                    return Err(error);
+                }
             };
             let opened = self.opener.open(entries);
+            let lacks_memory = opened.lacks_memory;
+            if !lacks_memory {
+                self.room.made(shared);
+            }
             let mut state = shared.state();
             let batches = state.hand_out(opened, now());
             shared.tell_news(&mut state);
@@ -177,6 +196,10 @@ impl Fetcher {
             }
             // All of it was passed over: control batches, aborted transactions.
             state.begin_poll(now());
+            drop(state);
+            if lacks_memory && !self.room.make(shared) {
+                return Ok(None);
+            }
         }
     }
 
@@ -185,6 +208,9 @@ impl Fetcher {
         let shared = &self.handle.shared;
         let state = shared.state();
         let usage = shared.pool.usage();
+        if self.room.is_lacking() {
+            return Some(usage.held()).filter(|held| usage.reading == 0 && *held > 0);
+        }
         let is_starving = usage.reading == 0 && (usage.is_waited_for || state.budget.is_exhausted(usage.used));
         (state.buffered.is_empty() && usage.used > 0 && is_starving).then_some(usage.used)
     }
@@ -369,9 +395,20 @@ impl FetcherHandle {
         state.partition(place)?.high_watermark
     }
 
-    /// Bytes of memory that hold data: in flight, buffered, decompressed, and handed out and still held.
-    pub fn buffered_bytes(&self) -> usize {
-        self.shared.pool.used()
+    /// What memory holds, and what has become of all that was fetched. Cheap enough to be asked for often.
+    pub fn metrics(&self) -> FetchMetrics {
+        let totals = self.shared.state().totals();
+        let (usage, bound_bytes) = (self.shared.pool.usage(), self.shared.pool.bound());
+        let memory = FetchMemory {
+            bound_bytes,
+            used_bytes: usage.used,
+            receiving_bytes: usage.reading,
+            buffered_bytes: usage.buffered,
+            held_bytes: usage.held(),
+            decompressed_bytes: usage.decompressed,
+            idle_bytes: usage.idle,
+        };
+        FetchMetrics { memory, totals }
     }
 
     /// Looks up offsets, of any partitions, assigned or not; `None` for those that have no such offset. What goes away
@@ -463,6 +500,14 @@ impl Shared {
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops all that is buffered but what came with the first of it. False if there is nothing.
+    pub(crate) fn give_up_all_but_first(&self) -> bool {
+        let mut state = self.state();
+        let given_up = state.give_up_all_but_first();
+        self.tell_news(&mut state);
+        given_up
     }
 
     pub(crate) fn tell_news(&self, state: &mut State) {

@@ -32,7 +32,7 @@ impl State {
                 // Its iterator has told the application, and will tell it again.
                 partition.rewind(settled.position);
                 self.is_news = true;
-                self.buffered.discard(settled.place);
+                self.buffered.give_up(settled.place);
                 self.retry_later(settled.place, settled.generation, now);
             }
         }
@@ -67,6 +67,8 @@ impl State {
                     if let Some(partition) = partition.filter(|partition| partition.generation == answered.generation) {
                         bytes += answered.records.len();
                         entries.push((partition.name.clone(), answered));
+                    } else {
+                        self.buffered.drop_unwanted(answered.records.len());
                     }
                 }
                 Some(Entry::BrokerFailed { node, error }) => {
@@ -106,17 +108,22 @@ impl State {
 
     /// Hands out what was opened, but for what is no longer wanted.
     pub(crate) fn hand_out(&mut self, mut opened: Opened, now: Instant) -> Batches {
-        for entry in opened.rest.into_iter().rev() {
+        for entry in std::mem::take(&mut opened.rest).into_iter().rev() {
             let Entry::Answered(answered) = &entry else { continue };
-            if !self.is_stale(answered.place, answered.generation) {
+            if self.is_stale(answered.place, answered.generation) {
+                self.buffered.drop_unwanted(answered.records.len());
+            } else {
                 self.buffered.put_back(entry);
             }
         }
         // Partitions may have been sought while their batches were opened. Rare, so the cells may stay as they are.
         let stale: Vec<bool> = opened.stretches.iter().map(|of| self.is_stale(of.place, of.generation)).collect();
         if stale.contains(&true) {
+            let all = received_bytes(&opened.batches);
             (opened.batches, opened.stretches) = without(opened.batches, opened.stretches, &stale);
+            self.buffered.drop_unwanted(all - received_bytes(&opened.batches));
         }
+        self.count(&opened);
         for fault in opened.faults {
             self.handle_fault(fault, now);
         }
@@ -124,6 +131,16 @@ impl State {
         let progress = Arc::new(Progress::new(opened.batches.iter().map(|batch| batch.from)));
         self.handed_out.begin(Arc::clone(&progress), opened.stretches);
         Batches::new(opened.batches, &progress)
+    }
+
+    fn count(&mut self, opened: &Opened) {
+        let totals = &mut self.totals;
+        totals.delivered_bytes += received_bytes(&opened.batches) as u64;
+        totals.delivered_batches += opened.batches.len() as u64;
+        totals.delivered_records +=
+            opened.batches.iter().map(|batch| u64::from(batch.open.record_count())).sum::<u64>();
+        totals.passed_over_bytes += opened.passed_over_bytes as u64;
+        self.buffered.drop_given_up(opened.given_up_bytes);
     }
 
     /// Whether what was opened is not wanted any more: the partition was sought, or its log was found truncated.
@@ -141,9 +158,13 @@ impl State {
         partition.rewind(offset);
         let partition = partition.name.clone();
         self.is_news = true;
-        self.buffered.discard(place);
+        self.buffered.give_up(place);
         self.fail(place, generation, Error::CorruptBatch { partition, offset, next_offset, source: cause }, now);
     }
+}
+
+fn received_bytes(batches: &[crate::opener::OpenedBatch]) -> usize {
+    batches.iter().map(|batch| batch.received_bytes).sum()
 }
 
 type Kept = (Vec<crate::opener::OpenedBatch>, Vec<crate::handed_out::Stretch>);

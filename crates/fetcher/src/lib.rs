@@ -8,16 +8,17 @@
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
 //! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
-//! asks for), [`session`] (what the broker knows of that), [`fetch_size`] and [`budget`] (how much),
+//! asks for), [`session`] (what the broker knows of that), [`fetch_size`], [`budget`] and [`ask`] (how much),
 //! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
 //! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
 //! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
-//! decompression, transactions). [`driver`] has the tasks, [`buffer_pool`] the memory, [`batch`] and [`record`] what
+//! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and [`record`] what
 //! the application gets.
 #![forbid(unsafe_code)]
 
 mod aborted;
 mod answer;
+mod ask;
 mod batch;
 mod budget;
 mod buffer_pool;
@@ -31,6 +32,8 @@ mod fetcher;
 mod hand_out;
 mod handed_out;
 mod lookup;
+mod make_room;
+mod metrics;
 mod offset_reset;
 mod opener;
 mod plan;
@@ -51,6 +54,7 @@ pub use error::{CorruptRecord, Error};
 pub use fetcher::{Fetcher, FetcherHandle};
 pub use handed_out::Completed;
 pub use lookup::OffsetAndTimestamp;
+pub use metrics::{FetchMemory, FetchMetrics, FetchTotals};
 pub use offset_reset::{AutoOffsetReset, Lookup, OnTruncation, StartAt};
 pub use ottla_cluster::{InvalidSetting, WallClock};
 pub use position::Course;

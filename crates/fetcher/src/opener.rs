@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use ottla_wire::compression::{BatchMemory, Decompressor};
+use ottla_wire::compression::{BatchMemory, DecompressFault, Decompressor};
 use ottla_wire::records::{BatchFault, OpenBatch, RecordBatch, RecordBatches};
 use ottla_wire::{LeaderEpoch, TopicPartition};
 
@@ -34,6 +34,12 @@ pub(crate) struct Opened {
     pub(crate) faults: Vec<Fault>,
     /// Bytes that batches were decompressed to.
     pub(crate) decompressed_bytes: usize,
+    /// Whether there was no memory to decompress the batch that is left as the first.
+    pub(crate) lacks_memory: bool,
+    /// Bytes, as received, of batches that there is nothing to hand out of.
+    pub(crate) passed_over_bytes: usize,
+    /// Bytes, as received, of batches that cannot be read and of what is behind them.
+    pub(crate) given_up_bytes: usize,
     bytes: usize,
 }
 
@@ -47,6 +53,8 @@ pub(crate) struct OpenedBatch {
     /// The first offset that is wanted.
     pub(crate) from: i64,
     pub(crate) leader_epoch: Option<LeaderEpoch>,
+    /// What it takes as it was received.
+    pub(crate) received_bytes: usize,
     pub(crate) open: OpenBatch,
 }
 
@@ -62,7 +70,7 @@ pub(crate) struct Fault {
 
 impl Opener {
     pub(crate) fn new(config: &FetcherConfig, pool: &BufferPool) -> Self {
-        let memory = Box::new(PooledMemory { pool: pool.clone(), taken_bytes: 0 });
+        let memory = Box::new(PooledMemory { pool: pool.clone() });
         Self {
             decompressor: Decompressor::with_memory(config.max_decompressed_batch_bytes, memory),
             check_crcs: config.check_crcs,
@@ -76,9 +84,10 @@ impl Opener {
         for (partition, answered) in entries {
             // What is behind a batch that cannot be read is fetched again, together with that.
             if opened.faults.iter().any(|fault| fault.place == answered.place) {
+                opened.given_up_bytes += answered.records.len();
                 continue;
             }
-            if opened.bytes < self.max_bytes {
+            if opened.bytes < self.max_bytes && !opened.lacks_memory {
                 self.open_entry(&partition, answered, &mut opened);
             } else {
                 opened.rest.push(Entry::Answered(answered));
@@ -88,17 +97,20 @@ impl Opener {
     }
 
     fn open_entry(&mut self, partition: &TopicPartition, mut answered: Answered, opened: &mut Opened) {
-        let mut batches = RecordBatches::new(std::mem::take(&mut answered.records));
+        let records = std::mem::take(&mut answered.records);
+        let (whole, mut batches) = (records.len(), RecordBatches::new(records.clone()));
         while opened.bytes < self.max_bytes {
             let batch = match batches.next() {
                 None => return,
                 Some(Ok(batch)) => batch,
                 Some(Err(corrupt)) => {
+                    opened.given_up_bytes += whole.saturating_sub(corrupt.position);
                     opened.faults.push(answered.fault(corrupt.next_offset, corrupt.fault));
                     return;
                 }
             };
             if batch.next_offset() <= answered.position {
+                opened.passed_over_bytes += batch.size_bytes();
                 continue;
             }
             let skipped = answered.aborted.skips(&batch) || batch.is_control() || batch.record_count() == Some(0);
@@ -113,7 +125,14 @@ impl Opener {
                             Some(open)
                         }
                     }
+                    Err(fault) if lacks_memory(&fault) => {
+                        opened.lacks_memory = true;
+                        answered.records = records.slice(batch.position()..);
+                        opened.rest.push(Entry::Answered(answered));
+                        return;
+                    }
                     Err(fault) => {
+                        opened.given_up_bytes += whole.saturating_sub(batch.position());
                         opened.faults.push(answered.fault(Some(batch.next_offset()), fault));
                         return;
                     }
@@ -122,6 +141,9 @@ impl Opener {
             let (start, end) = (answered.position, batch.next_offset());
             let leader_epoch = LeaderEpoch(batch.partition_leader_epoch()).known();
             answered.position = end;
+            if cell.is_none() {
+                opened.passed_over_bytes += batch.size_bytes();
+            }
             let cell = cell.map(|open| {
                 opened.count(&batch, &open);
                 opened.batches.push(OpenedBatch {
@@ -131,6 +153,7 @@ impl Opener {
                     high_watermark: answered.high_watermark,
                     from: start,
                     leader_epoch,
+                    received_bytes: batch.size_bytes(),
                     open,
                 });
                 opened.batches.len() - 1
@@ -170,22 +193,27 @@ impl Answered {
     }
 }
 
+/// Whether that is what is wrong, and nothing about the batch.
+fn lacks_memory(fault: &BatchFault) -> bool {
+    matches!(fault, BatchFault::Decompress(error) if matches!(error.fault, DecompressFault::NoMemory { .. }))
+}
+
 /// Lets batches decompress into memory of the pool.
 #[derive(Debug)]
 struct PooledMemory {
     pool: BufferPool,
-    /// The length of the vector that is being decompressed into, when it was taken.
-    taken_bytes: usize,
 }
 
 impl BatchMemory for PooledMemory {
     fn take(&mut self) -> Vec<u8> {
-        let memory = self.pool.take_for_batch();
-        self.taken_bytes = memory.len();
-        memory
+        self.pool.take_for_batch()
+    }
+
+    fn may_grow(&mut self, from: usize, to: usize) -> bool {
+        self.pool.may_grow(to.saturating_sub(from))
     }
 
     fn share(&mut self, memory: Vec<u8>, length: usize) -> Bytes {
-        self.pool.share(memory, self.taken_bytes, length)
+        self.pool.share(memory, length)
     }
 }

@@ -18,6 +18,7 @@ use ottla_cluster::LATE;
 use ottla_wire::messages::FetchRequest;
 use ottla_wire::{LeaderEpoch, NodeId, Within};
 
+use crate::ask::{BatchSizes, Limits, whole_batches};
 use crate::budget::{Grant, Occasion};
 use crate::buffer_pool::Usage;
 use crate::changed::Broker;
@@ -109,7 +110,7 @@ impl State {
 
     /// Brings the session of the main lane up to what is to be read, unless a request of it is on its way.
     fn look(&mut self, node: NodeId, now: Instant) {
-        let max_bytes = self.config.max_partition_fetch_bytes;
+        let limits = self.config.partition_limits();
         let Self { brokers, partitions, .. } = self;
         let Some(broker) = brokers.get_mut(&node) else { return };
         if broker.sent_at[Lane::Main as usize].is_some() {
@@ -122,7 +123,7 @@ impl State {
         for place in std::mem::take(&mut broker.changed) {
             let Some(Some(partition)) = partitions.get_mut(place) else { continue };
             let is_elsewhere = partition.in_flight.is_some_and(|id| id != mark);
-            match partition.reading(max_bytes).filter(|_| !is_elsewhere) {
+            match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
                     partition.in_flight = Some(mark);
                     broker.session.read(partition.topic_of(), partition.name.partition, place, reading);
@@ -152,7 +153,7 @@ impl State {
         let mut session = Session::default();
         for place in &due {
             let Some(partition) = self.partition(*place) else { continue };
-            let Some(reading) = partition.reading(self.config.max_partition_fetch_bytes) else { continue };
+            let Some(reading) = partition.reading(self.config.partition_limits()) else { continue };
             session.read(partition.topic_of(), partition.name.partition, *place, reading);
         }
         let on = self.occasion(usage, broker, &session);
@@ -197,13 +198,30 @@ impl State {
     fn occasion(&self, usage: Usage, broker: &Broker, session: &Session) -> Occasion {
         let Usage { reading, .. } = usage;
         let used = usage.used.saturating_sub(reading);
-        let held = used.saturating_sub(self.buffered.bytes());
+        // Of an answer that is half handed out, that half: who holds one record of it will hold the whole.
+        let waiting = usize::try_from(self.totals().waiting_bytes()).unwrap_or(usize::MAX);
+        let held = used.saturating_sub(waiting);
         let brokers = self.fetched_brokers().count();
-        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes();
+        // As much as is worth the way, or what is lost at the end of an answer.
+        let first_bytes = self.behind(broker).next().map_or(0, |(_, bytes)| bytes);
+        let worthwhile_bytes = broker.fetch_size.worthwhile_bytes().max(first_bytes);
         Occasion { used, reading, held, brokers, header_bytes: header_bytes(session), worthwhile_bytes }
     }
 
+    /// How the partitions are read of which a broker has more, in the order of their turns, which is the broker's.
+    fn behind<'s>(&'s self, broker: &'s Broker) -> impl Iterator<Item = (BatchSizes, usize)> + 's {
+        let limits = self.config.partition_limits();
+        broker.behind.iter().filter_map(move |(turn, place)| {
+            let partition = self.partition(*place).filter(|partition| partition.listed.turn == *turn)?;
+            partition.is_fetchable().then(|| (partition.sizes, partition.sizes.ask(limits)))
+        })
+    }
+
     fn send(&mut self, mut fetch: Fetch, now: Instant) -> NextFetch {
+        let mut max_bytes = fetch.granted.max_bytes;
+        if let Some(broker) = self.brokers.get(&fetch.node).filter(|_| fetch.lane == Lane::Main) {
+            max_bytes = whole_batches(max_bytes, self.behind(broker));
+        }
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.sent_at[fetch.lane as usize] = Some(now);
         }
@@ -211,7 +229,7 @@ impl State {
         // Redpanda has been seen never to answer a Fetch that does not wait.
         request.max_wait_ms = i32::try_from(fetch.max_wait.as_millis()).unwrap_or(i32::MAX).max(1);
         request.min_bytes = self.config.fetch_min_bytes;
-        request.max_bytes = i32::try_from(fetch.granted.max_bytes).unwrap_or(i32::MAX);
+        request.max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
         request.isolation_level = self.config.isolation_level.number();
         request.rack_id = self.config.client_rack.clone().unwrap_or_default();
         NextFetch::Send(Box::new(fetch))
@@ -274,9 +292,10 @@ fn header_bytes(session: &Session) -> usize {
 
 impl Partition {
     /// How it is to be read, if it may be.
-    fn reading(&self, max_bytes: i32) -> Option<Reading> {
+    fn reading(&self, limits: Limits) -> Option<Reading> {
         let offset = self.fetch_offset().filter(|_| self.is_fetchable())?;
         let leader_epoch = self.leader.and_then(|leader| leader.epoch).unwrap_or(LeaderEpoch::NONE);
+        let max_bytes = i32::try_from(self.sizes.ask(limits)).unwrap_or(i32::MAX);
         Some(Reading { offset, leader_epoch, max_bytes })
     }
 

@@ -23,6 +23,7 @@ use std::time::Instant;
 use ottla_cluster::{Leader, Metadata};
 use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 
+use crate::ask::BatchSizes;
 use crate::changed::Listed;
 use crate::handed_out::Completed;
 use crate::offset_reset::Start;
@@ -68,6 +69,8 @@ pub(crate) struct Partition {
     pub(crate) failures: u32,
     /// How many of them brought bytes, but no whole batch.
     pub(crate) cut_answers: u32,
+    /// How large its batches are.
+    pub(crate) sizes: BatchSizes,
     pub(crate) high_watermark: Option<i64>,
     pub(crate) last_stable_offset: Option<i64>,
     pub(crate) log_start_offset: Option<i64>,
@@ -161,6 +164,7 @@ impl Partition {
             not_before: None,
             failures: 0,
             cut_answers: 0,
+            sizes: BatchSizes::default(),
             high_watermark: None,
             last_stable_offset: None,
             log_start_offset: None,

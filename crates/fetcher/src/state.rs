@@ -18,7 +18,7 @@ use crate::changed::{Broker, Changed};
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase, Refusal};
 use crate::silence::LookupInFlight;
-use crate::{Error, FetcherConfig, StartAt};
+use crate::{Error, FetchTotals, FetcherConfig, StartAt};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) changed: Changed,
     pub(crate) buffered: Buffered,
     pub(crate) handed_out: HandedOut,
+    /// What has become of all that was fetched, but for what is dropped from the queue: that is [`Buffered`]'s.
+    pub(crate) totals: FetchTotals,
     /// The lookups of starts that are in flight.
     pub(crate) lookups: Vec<LookupInFlight>,
     /// Partitions of which a leader is, or was, to be asked whether it has what was read; and those of which one has not.
@@ -62,7 +64,7 @@ impl State {
     pub(crate) fn new(config: FetcherConfig, backoff: Backoff) -> Self {
         let fetch_max = usize::try_from(config.fetch_max_bytes).unwrap_or(1);
         Self {
-            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max),
+            budget: Budget::new(config.fetch_buffer_max_bytes, fetch_max).for_polls_of(config.max_poll_bytes),
             config,
             partitions: Vec::new(),
             places: BTreeMap::new(),
@@ -70,6 +72,7 @@ impl State {
             changed: Changed::default(),
             buffered: Buffered::default(),
             handed_out: HandedOut::default(),
+            totals: FetchTotals::default(),
             lookups: Vec::new(),
             to_validate: BTreeSet::new(),
             truncated: BTreeSet::new(),
@@ -178,13 +181,32 @@ impl State {
     /// False if there is nothing.
     pub(crate) fn give_up_paused(&mut self) -> bool {
         let given_up = self.buffered.give_up_paused();
-        for (place, generation, position) in &given_up {
+        self.fetch_again(&given_up)
+    }
+
+    /// Drops all that is buffered but what came with the first of it, so that there is memory to open that: the rest will be
+    /// fetched again. False if there is nothing.
+    pub(crate) fn give_up_all_but_first(&mut self) -> bool {
+        let given_up = self.buffered.give_up_all_but_first();
+        self.fetch_again(&given_up)
+    }
+
+    fn fetch_again(&mut self, given_up: &[(usize, u64, i64)]) -> bool {
+        for (place, generation, position) in given_up {
             if let Some(partition) = self.current(*place, *generation) {
                 partition.rewind(*position);
             }
         }
         self.is_news |= !given_up.is_empty();
         !given_up.is_empty()
+    }
+
+    /// What has been fetched, and what became of it.
+    pub(crate) fn totals(&self) -> FetchTotals {
+        let (mut totals, dropped) = (self.totals, self.buffered.dropped());
+        totals.unwanted_bytes += dropped.unwanted;
+        totals.given_up_bytes += dropped.given_up;
+        totals
     }
 
     /// The offset of the next record that the application will be handed, as far as it is known.

@@ -14,6 +14,7 @@ case_table![sharing:
     large_records_come_back,
     a_batch_above_the_fetch_limits_is_delivered_all_the_same,
     a_small_buffer_reads_everything_in_turn,
+    of_what_is_fetched_less_than_a_hundredth_is_cut_and_fetched_again,
     the_memory_bound_makes_the_producer_wait_and_not_fail,
     a_connection_left_idle_is_opened_again;
     breaking:
@@ -101,6 +102,26 @@ async fn a_small_buffer_reads_everything_in_turn(cluster: TestCluster) {
         let offsets = super::io::of_partition(&records, partition).into_iter().map(|record| record.offset);
         assert!(offsets.eq((0..50).map(Some)), "partition {partition}");
     }
+}
+
+async fn of_what_is_fetched_less_than_a_hundredth_is_cut_and_fetched_again(cluster: TestCluster) {
+    let topic = cluster.topic_with("cut", 2, &[("max.message.bytes", "1000000")]).await;
+    let client = cluster.client();
+    let producer = client.producer().batch_size(200_000).linger(Duration::from_millis(50)).build().unwrap();
+    // Full batches of about 200 kB: a MiB ends in the middle of the sixth.
+    let sent = (0..3000).map(|i| PlainRecord::new("k", noise(10_000)).to_partition(i % 2)).collect::<Vec<_>>();
+    send_all(&producer, &topic, &sent).await;
+    let mut consumer =
+        client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).fetch_buffer_max_bytes(8 << 20).build().unwrap();
+    consumer.assign((0..2).map(|partition| TopicPartition::new(&*topic, partition))).unwrap();
+    // What the first answers teach is used from the second third on.
+    let first = read(&mut consumer, 1000).await;
+    let early = consumer.fetch_metrics().totals;
+    read(&mut consumer, 3000 - first.len()).await;
+    let late = consumer.fetch_metrics().totals;
+    let (cut, delivered) = (late.cut_bytes - early.cut_bytes, late.delivered_bytes - early.delivered_bytes);
+    assert!(cut * 100 < delivered, "{cut} bytes were cut for {delivered} that were delivered");
+    assert_eq!((late.unwanted_bytes, late.given_up_bytes, late.waiting_bytes()), (0, 0, 0));
 }
 
 async fn the_memory_bound_makes_the_producer_wait_and_not_fail(cluster: TestCluster) {

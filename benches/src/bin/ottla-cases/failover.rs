@@ -2,14 +2,17 @@
 //!
 //! A producer writes a record every few milliseconds to the one partition of a topic on three brokers, and a consumer reads
 //! them; the leader is killed, and the first batch counts that bears a later leader epoch. Beside it stands when the
-//! cluster first names another leader, asked all the time: before that, nobody can know where to go.
+//! cluster first names another leader, asked all the time, before which nobody can know where to go; and when the producer
+//! first has an answer, before which there is nothing to read.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use ottla::admin::NewTopic;
 use ottla::{AutoOffsetReset, Client, Consumer, NodeId, ProducerRecord};
 use protocol_tests::kafka::{self, KafkaCluster, Toolbox};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -33,7 +36,13 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let toolbox = Toolbox::find(&kafka::version())?;
-    let cluster = KafkaCluster::builder(toolbox).nodes(3).setting("min.insync.replicas", 2).start().await?;
+    let cluster = KafkaCluster::builder(toolbox)
+        .nodes(3)
+        .setting("min.insync.replicas", 2)
+        // Else the new leader's follower may wait a second before it fetches, and no record is readable meanwhile.
+        .setting("replica.fetch.backoff.ms", 50)
+        .start()
+        .await?;
     let client = Client::builder().bootstrap_servers(cluster.bootstrap_servers()).client_id("observer");
     let observer = client.request_timeout(Duration::from_secs(2)).build()?;
     observer.admin().create_topics([NewTopic::new(TOPIC, 1, 3)]).await?.all()?;
@@ -41,19 +50,24 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let reader = Client::builder().bootstrap_servers(cluster.bootstrap_servers()).client_id("reader").build()?;
     let mut consumer = reader.consumer().auto_offset_reset(AutoOffsetReset::Earliest).build()?;
     consumer.assign_topic(TOPIC).await?;
+    let (acknowledged, mut acknowledgements) = watch::channel(Instant::now());
     let mut writer = JoinSet::new();
-    writer.spawn(write(cluster.bootstrap_servers()));
+    writer.spawn(write(cluster.bootstrap_servers(), acknowledged));
     for round in 1..=arguments.rounds {
         let leader = whole(&observer).await?;
         let epoch = epoch_of_next_batch(&mut consumer).await?;
         cluster.kill_node(leader.0 as usize).await?;
         let killed = Instant::now();
-        let (named, read) = tokio::join!(
+        let (named, written, read) = tokio::join!(
             tokio::time::timeout(PATIENCE, another_leader(&observer, leader)),
+            tokio::time::timeout(PATIENCE, acknowledgement_of(&mut acknowledgements, killed)),
             tokio::time::timeout(PATIENCE, batch_after(&mut consumer, epoch)),
         );
-        let (named, read) = (named? - killed, read?? - killed);
-        let result = json!({ "leader_named_s": named.as_secs_f64(), "first_record_s": read.as_secs_f64() });
+        let result = json!({
+            "leader_named_s": (named? - killed).as_secs_f64(),
+            "first_written_s": (written?? - killed).as_secs_f64(),
+            "first_record_s": (read?? - killed).as_secs_f64(),
+        });
         println!("{}", json!({ "scenario": "case-g", "name": "ottla", "round": round, "rc": 0, "result": result }));
         cluster.start_node(leader.0 as usize).await?;
     }
@@ -63,14 +77,36 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes until it is dropped.
-async fn write(brokers: String) -> Result<(), Failure> {
+/// Writes until it is dropped, and tells when the newest record that is acknowledged was handed over and no earlier one is
+/// waited for.
+async fn write(brokers: String, acknowledged: watch::Sender<Instant>) -> Result<(), Failure> {
     let client = Client::builder().bootstrap_servers(brokers).client_id("writer").build()?;
     let producer = client.producer().linger(Duration::ZERO).build()?;
+    let mut answers = VecDeque::new();
     loop {
-        drop(producer.enqueue(ProducerRecord::new(TOPIC).partition(0).value(&b"value"[..])).await?);
+        let record = ProducerRecord::new(TOPIC).partition(0).value(&b"value"[..]);
+        answers.push_back((Instant::now(), producer.enqueue(record).await?));
         tokio::time::sleep(GAP).await;
+        // In their order, which is that of the log.
+        while let Some((_, answer)) = answers.front_mut()
+            && let Ok(answered) = tokio::time::timeout(Duration::ZERO, answer).await
+        {
+            if let Some((since, _)) = answers.pop_front()
+                && answered.is_ok()
+            {
+                acknowledged.send_replace(since);
+            }
+        }
     }
+}
+
+/// When the first record is acknowledged that was handed over after `since`.
+async fn acknowledgement_of(
+    acknowledgements: &mut watch::Receiver<Instant>,
+    since: Instant,
+) -> Result<Instant, watch::error::RecvError> {
+    acknowledgements.wait_for(|handed_over| *handed_over > since).await?;
+    Ok(Instant::now())
 }
 
 /// Waits until all replicas are in sync, and says who leads.

@@ -28,3 +28,4 @@ mod static_members;
 mod streams;
 mod subscriptions;
 mod waiting;
+mod waste;

@@ -41,14 +41,18 @@ async fn a_slow_application_keeps_the_bound_and_loses_nothing() {
         // All that can come has come when nothing has happened for so long.
         for _ in 0..10 {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            most = most.max(consumer.buffered_bytes());
-            assert!(consumer.buffered_bytes() <= BOUND, "{} bytes", consumer.buffered_bytes());
+            most = most.max(consumer.fetch_metrics().memory.used_bytes);
+            assert!(
+                consumer.fetch_metrics().memory.used_bytes <= BOUND,
+                "{} bytes",
+                consumer.fetch_metrics().memory.used_bytes
+            );
         }
     }
     assert_eq!(records, 120);
     assert!(most > BOUND / 2, "only {most} bytes were ever buffered");
     assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
-    assert_eq!(consumer.buffered_bytes(), 0);
+    assert_eq!(consumer.fetch_metrics().memory.used_bytes, 0);
 }
 
 /// Reads it all while one batch of each so many records is kept, and checks that nothing comes to a standstill.
@@ -60,14 +64,14 @@ async fn read_and_hold(nodes: i32, bound: usize, each: usize) {
     while records < 16 * 20 {
         let batches = consumer.poll(LONG).await;
         let batches = batches.unwrap_or_else(|error| panic!("{error} after {records}, {nodes} nodes, bound {bound}"));
-        assert!(!batches.is_empty() && consumer.buffered_bytes() <= bound);
+        assert!(!batches.is_empty() && consumer.fetch_metrics().memory.used_bytes <= bound);
         records += batches.record_count();
         if held.len() * each < records {
             held.extend(batches.into_iter().next());
         }
     }
     drop(held);
-    assert_eq!(consumer.buffered_bytes(), 0);
+    assert_eq!(consumer.fetch_metrics().memory.used_bytes, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,7 +163,11 @@ async fn a_paused_partition_that_fills_the_memory_starves_no_other_and_loses_not
     let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
     consumer.assign([partition(0)]).unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(consumer.buffered_bytes() > BOUND / 2, "only {} bytes came", consumer.buffered_bytes());
+    assert!(
+        consumer.fetch_metrics().memory.used_bytes > BOUND / 2,
+        "only {} bytes came",
+        consumer.fetch_metrics().memory.used_bytes
+    );
     consumer.pause([&partition(0)]).unwrap();
     consumer.assign([partition(0), partition(1)]).unwrap();
 
@@ -187,7 +195,178 @@ async fn what_batches_decompress_to_counts() {
     let mut consumer = setup.consumer().build().unwrap();
     consumer.assign([partition(0)]).unwrap();
     let batches = consumer.poll(LONG).await.unwrap();
-    assert!(consumer.buffered_bytes() >= batches.len() * 100_000);
+    assert!(consumer.fetch_metrics().memory.used_bytes >= batches.len() * 100_000);
     drop(batches);
-    assert!(consumer.buffered_bytes() < 100_000);
+    assert!(consumer.fetch_metrics().memory.used_bytes < 100_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gauges_tell_what_waits_from_what_is_held() {
+    let setup = filled(1, 1).await;
+    let mut consumer = setup.consumer().max_poll_bytes(30_000).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let memory = consumer.fetch_metrics().memory;
+    assert!(memory.used_bytes >= 20 * 20_000, "{memory:?}");
+    assert_eq!((memory.buffered_bytes, memory.held_bytes), (memory.used_bytes, 0), "all of it waits");
+    assert_eq!(memory.bound_bytes, 32 << 20);
+
+    let mut last = consumer.poll(LONG).await.unwrap();
+    let some = consumer.fetch_metrics();
+    assert_eq!((some.memory.buffered_bytes, some.memory.held_bytes), (memory.used_bytes, 0), "some of it waits");
+    assert_eq!(some.totals.waiting_bytes(), some.totals.fetched_bytes - some.totals.delivered_bytes);
+    while consumer.fetch_metrics().totals.delivered_records < 20 {
+        last = consumer.poll(LONG).await.unwrap();
+    }
+    let record = {
+        let batch = last.iter().next().unwrap();
+        batch.to_owned_record(&batch.records().next().unwrap().unwrap())
+    };
+    drop(last);
+    let held = consumer.fetch_metrics().memory;
+    assert_eq!((held.buffered_bytes, held.held_bytes), (0, memory.used_bytes), "one record keeps all of the answer");
+    drop(record);
+    let memory = consumer.fetch_metrics().memory;
+    assert_eq!((memory.used_bytes, memory.held_bytes), (0, 0));
+    assert!(memory.idle_bytes > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_byte_that_was_fetched_is_counted_once_wherever_it_went() {
+    let setup = filled(1, 3).await;
+    let mut consumer = setup.consumer().max_poll_bytes(50_000).build().unwrap();
+    consumer.assign((0..3).map(partition)).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let all = consumer.fetch_metrics().totals.fetched_bytes;
+    assert_eq!(consumer.fetch_metrics().totals.waiting_bytes(), all);
+    let first = consumer.poll(LONG).await.unwrap();
+    let of_each = all / 3;
+    let handed_out = consumer.fetch_metrics().totals.delivered_bytes;
+    assert_eq!(handed_out / (of_each / 20), first.len() as u64);
+    let gone = first.iter().next().unwrap().topic_partition().clone();
+    let sought = (0..3).map(partition).find(|partition| *partition != gone).unwrap();
+    consumer.seek(&sought, 0).unwrap();
+    assert_eq!(consumer.fetch_metrics().totals.unwanted_bytes, of_each, "what was buffered of it is fetched again");
+    consumer.assign((0..3).map(partition).filter(|partition| *partition != gone)).unwrap();
+    let mut records = 0;
+    while records < 40 {
+        let batches = consumer.poll(LONG).await.unwrap();
+        records += batches.iter().filter(|batch| *batch.topic_partition() != gone).count();
+    }
+    let totals = consumer.fetch_metrics().totals;
+    assert_eq!(totals.unwanted_bytes, 2 * of_each - handed_out);
+    assert_eq!((totals.fetched_bytes, totals.delivered_bytes), (4 * of_each, 2 * of_each + handed_out));
+    assert_eq!((totals.waiting_bytes(), totals.given_up_bytes, totals.cut_bytes), (0, 0, 0));
+    assert!(totals.fetches >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_record_keeps_nothing_but_itself_in_memory() {
+    let setup = filled(1, 1).await;
+    setup.append_bytes(0, large_batch(20_000, Compression::Zstd), 1).await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let mut records = Vec::new();
+    while records.len() < 21 {
+        for batch in &consumer.poll(LONG).await.unwrap() {
+            records.extend(batch.records().map(|record| batch.to_owned_record(&record.unwrap())));
+        }
+    }
+    let held = consumer.fetch_metrics().memory.held_bytes;
+    assert!(held >= 20 * 20_000, "{held} bytes");
+    let detached: Vec<_> = records.iter().cloned().map(ottla_consumer::OwnedRecord::detach).collect();
+    assert_eq!(consumer.fetch_metrics().memory.held_bytes, held);
+    drop(records);
+    assert_eq!(consumer.fetch_metrics().memory.used_bytes, 0);
+    assert!(detached.iter().all(|record| *record.value().unwrap() == vec![b'x'; 20_000]));
+}
+
+/// Reads so many records, and says how many bytes their values had; the memory stays within the bound.
+async fn read_within(consumer: &mut ottla_consumer::Consumer, records: usize, bound: usize) -> usize {
+    let (mut read, mut bytes) = (0, 0);
+    while read < records {
+        let batches = consumer.poll(LONG).await.unwrap();
+        assert!(!batches.is_empty(), "poll stalled after {read}");
+        for batch in &batches {
+            for record in batch.records() {
+                bytes += record.unwrap().value().unwrap().len();
+                read += 1;
+            }
+        }
+        let memory = consumer.fetch_metrics().memory;
+        assert!(memory.used_bytes + memory.idle_bytes <= bound, "{memory:?}");
+    }
+    assert_eq!(read, records, "nothing twice");
+    bytes
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_of_batches_that_were_compressed_well_keeps_the_bound() {
+    let setup = Setup::start(1, 1).await;
+    for _ in 0..50 {
+        setup.append_bytes(0, large_batch(100_000, Compression::Zstd), 1).await;
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(10 * BOUND).build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let mut held = Vec::new();
+    let error = loop {
+        match consumer.poll(LONG).await {
+            Ok(batches) => held.extend(batches),
+            Err(error) => break error,
+        }
+        let memory = consumer.fetch_metrics().memory;
+        assert!(memory.used_bytes <= 10 * BOUND, "{memory:?}");
+    };
+    assert!(
+        matches!(error, Error::Fetch(FetchError::BufferHeld { held_bytes, .. }) if held_bytes > 9 * BOUND),
+        "{error}"
+    );
+    assert!((20..27).contains(&held.len()), "{}", held.len());
+    let before = held.len();
+    held.clear();
+    read_within(&mut consumer, 50 - before, 10 * BOUND).await;
+    assert_eq!(consumer.fetch_metrics().totals.given_up_bytes, 0, "it was there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_becomes_much_more_than_any_before_it_finds_room() {
+    let setup = filled(1, 3).await;
+    for index in 0..3 {
+        setup.append_bytes(index, large_batch(3 * BOUND, Compression::Lz4), 1).await;
+        for _ in 0..40 {
+            setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+        }
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(8 * BOUND).build().unwrap();
+    consumer.assign((0..3).map(partition)).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let bytes = read_within(&mut consumer, 3 * 61, 8 * BOUND).await;
+    assert_eq!(bytes, 3 * (60 * 20_000 + 3 * BOUND));
+    assert!(consumer.fetch_metrics().totals.given_up_bytes > 0, "there was no need to make room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_becomes_more_than_the_bound_gets_through_alone() {
+    let setup = filled(1, 2).await;
+    for index in 0..2 {
+        setup.append_bytes(index, large_batch(20 * BOUND, Compression::Gzip), 1).await;
+        setup.append_bytes(index, large_batch(20_000, Compression::None), 1).await;
+    }
+    let mut consumer = setup.consumer().fetch_buffer_max_bytes(BOUND).build().unwrap();
+    consumer.assign((0..2).map(partition)).unwrap();
+    let (mut records, mut large) = (0, 0);
+    while records < 2 * 22 {
+        let batches = consumer.poll(LONG).await.unwrap();
+        assert!(!batches.is_empty(), "poll stalled");
+        records += batches.record_count();
+        let memory = consumer.fetch_metrics().memory;
+        if memory.used_bytes > BOUND {
+            assert_eq!((batches.len(), memory.receiving_bytes), (1, 0), "{memory:?}");
+            large += 1;
+        }
+    }
+    assert_eq!((records, large), (2 * 22, 2));
+    assert!(consumer.poll(Duration::from_secs(5)).await.unwrap().is_empty());
+    let memory = consumer.fetch_metrics().memory;
+    assert!(memory.used_bytes == 0 && memory.idle_bytes <= BOUND, "{memory:?}");
 }

@@ -60,7 +60,7 @@ async fn run(seed: u64) {
             _ => {
                 let batches = consumer.poll(Duration::from_millis(random.u64(0..400))).await.unwrap();
                 check(seed, step, &batches, &paused, &mut expected);
-                assert!(consumer.buffered_bytes() <= BOUND, "seed {seed}, step {step}");
+                assert!(consumer.fetch_metrics().memory.used_bytes <= BOUND, "seed {seed}, step {step}");
             }
         }
     }
@@ -70,6 +70,10 @@ async fn run(seed: u64) {
         assert!(!batches.is_empty(), "seed {seed}: nothing in a minute, at {expected:?} of {ends:?}");
         check(seed, 300, &batches, &BTreeSet::new(), &mut expected);
     }
+    assert!(consumer.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+    let metrics = consumer.fetch_metrics();
+    assert_eq!(metrics.totals.waiting_bytes(), 0, "seed {seed}: {:?}", metrics.totals);
+    assert_eq!(metrics.memory.used_bytes, 0, "seed {seed}: {:?}", metrics.memory);
 }
 
 fn check(seed: u64, step: u32, batches: &ottla_consumer::Batches, paused: &BTreeSet<i32>, expected: &mut [i64]) {

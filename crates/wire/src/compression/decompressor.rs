@@ -16,6 +16,13 @@ pub trait BatchMemory: Send {
     /// A vector to decompress into: its content does not matter, and it is made longer where need be.
     fn take(&mut self) -> Vec<u8>;
 
+    /// The vector, `from` bytes long, is about to become `to` bytes long. False if that is too much for now: then
+    /// [`share`](Self::share) gets it back as it was, with [`DecompressFault::NoMemory`] for the batch.
+    fn may_grow(&mut self, from: usize, to: usize) -> bool {
+        let _ = (from, to);
+        true
+    }
+
     /// The first `length` bytes of a vector that [`take`](Self::take) gave. Also called with length 0, for a vector
     /// that came to nothing.
     fn share(&mut self, memory: Vec<u8>, length: usize) -> Bytes;
@@ -62,7 +69,7 @@ impl Decompressor {
         compressed: &[u8],
         output: &mut Vec<u8>,
     ) -> Result<usize, DecompressError> {
-        self.decompress_as(compression, compressed, Dialect::Standard, output)
+        self.decompress_as(compression, compressed, Dialect::Standard, output, None)
     }
 
     /// Decompresses into memory of its own, or of the [`BatchMemory`].
@@ -76,15 +83,16 @@ impl Decompressor {
         compressed: &[u8],
         dialect: Dialect,
     ) -> Result<Bytes, DecompressError> {
-        let mut output = self.memory.as_mut().map_or_else(Vec::new, |memory| memory.take());
-        let length = self.decompress_as(compression, compressed, dialect, &mut output);
-        let kept = *length.as_ref().unwrap_or(&0);
-        let shared = if let Some(memory) = &mut self.memory {
-            memory.share(output, kept)
-        } else {
-            output.truncate(kept);
-            Bytes::from(output)
+        let Some(mut memory) = self.memory.take() else {
+            let mut output = Vec::new();
+            let length = self.decompress_as(compression, compressed, dialect, &mut output, None)?;
+            output.truncate(length);
+            return Ok(Bytes::from(output));
         };
+        let mut output = memory.take();
+        let length = self.decompress_as(compression, compressed, dialect, &mut output, Some(&mut *memory));
+        let shared = memory.share(output, *length.as_ref().unwrap_or(&0));
+        self.memory = Some(memory);
         length.map(|_| shared)
     }
 
@@ -94,13 +102,14 @@ impl Decompressor {
         compressed: &[u8],
         dialect: Dialect,
         output: &mut Vec<u8>,
+        lender: Option<&mut (dyn BatchMemory + 'static)>,
     ) -> Result<usize, DecompressError> {
         let fail = |fault| DecompressError { compression, fault };
         // Most codecs take no bytes for "no bytes"; no encoder writes that.
         if compressed.is_empty() && compression != Compression::None {
             return Err(fail(DecompressFault::Empty));
         }
-        let mut output = Output { memory: output, length: 0, max_bytes: self.max_bytes };
+        let mut output = Output { memory: output, lender, length: 0, max_bytes: self.max_bytes };
         match compression {
             Compression::None => output.copy(compressed),
             Compression::Gzip => self.gzip.decode(compressed, &mut output),
@@ -153,6 +162,12 @@ pub enum DecompressFault {
         /// The bound.
         max_bytes: usize,
     },
+    /// Whoever lends the memory has none for it now: see [`BatchMemory::may_grow`].
+    #[error("there is no memory for the {bytes} bytes that it becomes, or more")]
+    NoMemory {
+        /// How many it would have taken to go on.
+        bytes: usize,
+    },
     /// A checksum does not fit.
     #[error("its {part} checksum is wrong")]
     Checksum {
@@ -179,6 +194,7 @@ pub(crate) enum Dialect {
 /// Where a codec's output goes: the front of a vector that stays initialised at full length.
 pub(super) struct Output<'a> {
     memory: &'a mut Vec<u8>,
+    lender: Option<&'a mut (dyn BatchMemory + 'static)>,
     length: usize,
     max_bytes: usize,
 }
@@ -187,22 +203,18 @@ impl Output<'_> {
     /// Room for `more` bytes after what is there, or an error if they would be too many.
     pub(super) fn room(&mut self, more: usize) -> Result<&mut [u8], DecompressFault> {
         let end = self.end(more)?;
-        if self.memory.len() < end {
-            self.grow(end);
-        }
+        self.grow(end)?;
         Ok(&mut self.memory[self.length..end])
     }
 
     /// What is there, and room for up to `more` bytes after it, or for what remains of the bound, and of that all
     /// that is initialised already.
-    pub(super) fn parts(&mut self, more: usize) -> (&[u8], &mut [u8]) {
+    pub(super) fn parts(&mut self, more: usize) -> Result<(&[u8], &mut [u8]), DecompressFault> {
         let end = self.length.saturating_add(more).min(self.max_bytes);
-        if self.memory.len() < end {
-            self.grow(end);
-        }
+        self.grow(end)?;
         let (written, free) = self.memory.split_at_mut(self.length);
         let most = end - self.length;
-        (written, &mut free[..most])
+        Ok((written, &mut free[..most]))
     }
 
     /// Counts `more` bytes as written; they are within the room that was given.
@@ -239,11 +251,20 @@ impl Output<'_> {
         Ok(self.length + more)
     }
 
-    /// Grows by at least half, so that a codec that comes block by block does not copy each time; within the bound.
-    fn grow(&mut self, end: usize) {
-        let length = end.max(self.memory.len().saturating_mul(3) / 2).min(self.max_bytes);
+    /// Grows, where it is too short, by at least half, so that a codec that comes block by block does not copy each time;
+    /// within the bound, and by no more than it has to where memory is short.
+    fn grow(&mut self, end: usize) -> Result<(), DecompressFault> {
+        let from = self.memory.len();
+        if from >= end {
+            return Ok(());
+        }
+        let well = end.max(from.saturating_mul(3) / 2).min(self.max_bytes);
+        let mut may_grow = |to| self.lender.as_mut().is_none_or(|lender| lender.may_grow(from, to));
+        let granted = [well, end].into_iter().find(|to| may_grow(*to));
+        let length = granted.ok_or(DecompressFault::NoMemory { bytes: end })?;
         // A vector left to itself doubles, which would be beyond the bound.
-        self.memory.reserve_exact(length.saturating_sub(self.memory.len()));
+        self.memory.reserve_exact(length - from);
         self.memory.resize(length, 0);
+        Ok(())
     }
 }

@@ -32,7 +32,7 @@ impl Decoder {
         let mut crc = Crc::new();
         let mut step = claimed_length(input);
         loop {
-            let (_, free) = output.parts(step);
+            let (_, free) = output.parts(step)?;
             let mut probe = [0];
             // The bound is reached: one byte more shows whether the stream ends here, too.
             let at_bound = free.is_empty();

@@ -47,7 +47,7 @@ impl Decoder {
                 output.copy(block)?;
             }
         }
-        let (written, _) = output.parts(0);
+        let (written, _) = output.parts(0)?;
         let content = written.get(start..).unwrap_or_default();
         if frame.content_bytes.is_some_and(|claimed| claimed != content.len() as u64) {
             return Err(malformed("the content size is wrong"));
@@ -108,7 +108,7 @@ impl Frame {
         let most = self.block_bytes.min(block.len().saturating_mul(LARGEST_RATIO));
         let short = output.remaining() < most;
         let too_large = output.too_large();
-        let (written, free) = output.parts(most);
+        let (written, free) = output.parts(most)?;
         let content = written.get(start..).unwrap_or_default();
         let length = if self.linked && !content.is_empty() {
             let dictionary = &content[content.len().saturating_sub(WINDOW_BYTES)..];

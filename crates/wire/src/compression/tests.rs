@@ -238,6 +238,54 @@ fn memory_is_lent_and_comes_back_whole_also_after_an_error() {
     }
 }
 
+/// Lends a new vector each time, of no more than so many bytes, and keeps account of what is out.
+struct Bounded {
+    bound: usize,
+    lent: Arc<Mutex<usize>>,
+}
+
+impl BatchMemory for Bounded {
+    fn take(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn may_grow(&mut self, from: usize, to: usize) -> bool {
+        let mut lent = self.lent.lock().unwrap();
+        assert_eq!(*lent, from);
+        if to <= self.bound {
+            *lent = to;
+        }
+        to <= self.bound
+    }
+
+    fn share(&mut self, mut memory: Vec<u8>, length: usize) -> Bytes {
+        assert_eq!(memory.len(), std::mem::take(&mut *self.lent.lock().unwrap()), "all of it was asked for");
+        memory.truncate(length);
+        memory.into()
+    }
+}
+
+#[test]
+fn a_batch_for_which_there_is_no_memory_says_so_and_leaves_none_taken() {
+    let content = content();
+    for codec in CODECS {
+        let compressed = compress(codec, &content);
+        for (bound, is_enough) in [(content.len() / 2, false), (content.len() + (1 << 17), true)] {
+            let memory = Bounded { bound, lent: Arc::default() };
+            let mut decompressor = Decompressor::with_memory(1 << 30, Box::new(memory));
+            for _ in 0..2 {
+                match decompressor.decompress(codec, &compressed) {
+                    Ok(decompressed) => assert!(is_enough && decompressed == content, "{codec}"),
+                    Err(error) => {
+                        let is_meant = matches!(error.fault, DecompressFault::NoMemory { bytes } if bytes > bound);
+                        assert!(!is_enough && is_meant, "{codec}: {error}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_level_beyond_its_range_is_an_error_that_names_the_setting() {
     let cases = [

@@ -33,7 +33,7 @@ impl Decoder {
             decoder.set_content_checksum(ContentChecksum::Verify);
             decoder
         });
-        let (_, free) = output.parts(most);
+        let (_, free) = output.parts(most)?;
         let short = free.len() < most;
         match decoder.decode_all(compressed, free) {
             Ok(length) => {

@@ -36,6 +36,14 @@ impl RecordBatches {
         self.bytes.slice(self.position..)
     }
 
+    /// How many bytes the batch takes of which only a part is left over, if enough of it is there to tell. What a broker
+    /// claims, to be bounded by whoever acts on it.
+    pub fn incomplete_bytes(&self) -> Option<usize> {
+        let rest = self.bytes.get(self.position..).filter(|rest| rest.len() >= LOG_OVERHEAD_BYTES)?;
+        let length = usize::try_from(Fields { bytes: rest, at: 8 }.i32()).ok()?;
+        Some(length.saturating_add(LOG_OVERHEAD_BYTES)).filter(|length| *length > rest.len())
+    }
+
     /// The length of the whole batch at the position; `None` if it is incomplete.
     fn next_length(&mut self) -> Result<Option<usize>, CorruptBatch> {
         let rest = &self.bytes[self.position..];

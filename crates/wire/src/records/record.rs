@@ -60,6 +60,24 @@ impl<'b> Record<'b> {
             headers: share(buffer, self.headers),
         }
     }
+
+    /// A record in memory of its own, exactly as much as key, value and headers take: copied once, it keeps no batch alive.
+    pub fn to_detached(&self) -> OwnedRecord {
+        let (key, value) = (self.key.unwrap_or_default(), self.value.unwrap_or_default());
+        let mut memory = Vec::with_capacity(key.len() + value.len() + self.headers.len());
+        memory.extend_from_slice(key);
+        memory.extend_from_slice(value);
+        memory.extend_from_slice(self.headers);
+        let (memory, behind) = (Bytes::from(memory), key.len() + value.len());
+        OwnedRecord {
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.map(|key| memory.slice(..key.len())),
+            value: self.value.map(|_| memory.slice(key.len()..behind)),
+            headers: memory.slice(behind..),
+            header_count: self.header_count,
+        }
+    }
 }
 
 /// The headers of a record: an iterator over what was checked when the record was read.
@@ -113,7 +131,8 @@ impl<'b> Header<'b> {
     }
 }
 
-/// A record that shares its batch's buffer, and keeps all of that alive.
+/// A record that borrows nothing: it shares its batch's buffer, and keeps all of that alive, unless it was
+/// [detached](Self::detach).
 #[derive(Clone, Debug)]
 pub struct OwnedRecord {
     offset: i64,
@@ -143,6 +162,13 @@ impl OwnedRecord {
     /// Its value; `None` is a tombstone in a compacted topic.
     pub fn value(&self) -> Option<&Bytes> {
         self.value.as_ref()
+    }
+
+    /// The record in memory of its own: key, value and headers are copied once, and its share in the batch's buffer is
+    /// given up.
+    #[must_use = "the record that is returned is the one that keeps no buffer"]
+    pub fn detach(self) -> Self {
+        Record::from(&self).to_detached()
     }
 
     /// Its headers, in order; keys may repeat.
