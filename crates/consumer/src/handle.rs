@@ -112,8 +112,9 @@ impl ConsumerHandle {
         self.shared.state().assigned.clone()
     }
 
-    /// The next failure of something that the consumer tries again by itself, as soon as there is one, and each loss of the
-    /// membership; `None` when the consumer is closed or dropped and all have been told. At most 64 are kept; when
+    /// The next failure of something that the consumer tries again by itself, as soon as there is one, each loss of the
+    /// membership, and each position that was lost and set anew ([`LogTruncated`](ottla_fetcher::Error::LogTruncated),
+    /// [`TopicRecreated`](ottla_fetcher::Error::TopicRecreated)); `None` when the consumer is closed or dropped and all have been told. At most 64 are kept; when
     /// nobody reads, the oldest go, and are counted.
     ///
     /// # Cancel safety
