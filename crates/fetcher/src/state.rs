@@ -237,23 +237,19 @@ impl State {
     /// The offset up to which the application has come back from what it was handed.
     pub(crate) fn completed(&self, name: &TopicPartition) -> Result<Option<Completed>, Error> {
         let place = self.place(name)?;
-        Ok(self.partition(place).and_then(|partition| self.completed_of(place, partition)))
+        let Some(partition) = self.partition(place) else { return Ok(None) };
+        Ok(partition.completed(self.handed_out.completed(place, partition.generation)))
     }
 
     /// The same of every partition whose position is known.
     pub(crate) fn all_completed(&self) -> BTreeMap<TopicPartition, Completed> {
+        let handed_out = self.handed_out.all_completed();
         let completed = |(name, place): (&TopicPartition, &usize)| {
-            let completed = self.completed_of(*place, self.partition(*place)?)?;
-            Some((name.clone(), completed))
+            let partition = self.partition(*place)?;
+            let completed = handed_out.get(&(*place, partition.generation)).copied();
+            Some((name.clone(), partition.completed(completed)?))
         };
         self.places.iter().filter_map(completed).collect()
-    }
-
-    fn completed_of(&self, place: usize, partition: &Partition) -> Option<Completed> {
-        let before = partition.position.map(|offset| Completed::new(offset, partition.position_epoch));
-        let completed = self.handed_out.completed(place, partition.generation);
-        // Where none of what was handed out is completed, the epoch is that of what came before.
-        completed.filter(|completed| before.is_none_or(|before| before.offset != completed.offset)).or(before)
     }
 
     /// The partitions whose start somebody else is to find out, each with the course that waits for it.

@@ -12,6 +12,7 @@ mod commits;
 mod contract;
 mod corrupt;
 mod faults;
+mod fetch_sessions;
 mod fetch_size;
 mod group;
 mod listener;
