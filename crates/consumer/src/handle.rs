@@ -29,7 +29,7 @@ impl ConsumerHandle {
         &self.shared
     }
 
-    fn fetcher(&self) -> &FetcherHandle {
+    pub(crate) fn fetcher(&self) -> &FetcherHandle {
         &self.shared.fetcher
     }
 
@@ -193,9 +193,14 @@ impl ConsumerHandle {
     ///
     /// Dropping the future leaves the assignment as it was.
     pub async fn assign_topic(&self, topic: &str) -> Result<(), Error> {
+        self.assign(self.partitions_of(topic).await?)
+    }
+
+    /// All partitions that the topic has now.
+    pub(crate) async fn partitions_of(&self, topic: &str) -> Result<Vec<TopicPartition>, Error> {
         let metadata = self.shared.cluster.topic_within(topic, self.shared.timeouts.default_api).await?;
-        let name = &metadata.name;
-        self.assign(metadata.partitions.iter().map(|known| TopicPartition::new(name.clone(), known.partition)))
+        let known = metadata.partitions.iter();
+        Ok(known.map(|known| TopicPartition::new(metadata.name.clone(), known.partition)).collect())
     }
 
     /// The partitions that are read.
