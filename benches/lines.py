@@ -99,3 +99,9 @@ def megabytes_per_second(line):
 def wire_per_byte(line):
     """Bytes over the loopback interface for a byte of payload."""
     return line["loopback"] / line["result"]["bytes"]
+
+
+def fetched_per_delivered(line):
+    """Bytes of records that were fetched for each that was handed out, what is still buffered left out; where a client tells it."""
+    result = line["result"]
+    return (result["delivered_bytes"] + result["discarded_bytes"]) / result["delivered_bytes"]

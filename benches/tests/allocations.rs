@@ -25,18 +25,22 @@ fn shape(batch_records: usize, compression: Compression) -> ReplayShape {
     ReplayShape { value_bytes: 100, batch_records, compression, lap_bytes: 4 << 20 }
 }
 
-/// Allocations per batch of a consumer that has been reading for a while.
+/// Allocations per batch of a consumer, the least of several stretches.
 fn allocations_of_a_batch(batch_records: usize, compression: Compression, partitions: i32) -> f64 {
     let replay = Replay::new(shape(batch_records, compression).batches()).expect("batches of ours").endless();
     let topic = ReplayTopic { name: "t".to_owned(), partitions, replay };
     let server =
         ReplayServer::start(Transport::Memory(MemoryNetwork::new()), 1, vec![topic]).expect("a server in memory");
     let mut reader = Reader::new(server.bootstrap_servers(), Some(server.connector()), "t", 1, &[]);
-    let records = batch_records as u64 * 100;
-    reader.read(records); // whatever is made once is there then
-    let (read, allocated) = measure(|| reader.read(records));
-    assert_eq!(read.records, read.batches * batch_records as u64);
-    allocated.allocations as f64 / read.batches as f64
+    let records = batch_records as u64 * 60;
+    let mut measured = || {
+        let (read, allocated) = measure(|| reader.read(records));
+        assert_eq!(read.records, read.batches * batch_records as u64);
+        allocated.allocations as f64 / read.batches as f64
+    };
+    // What is made once, and what waiting for a broker takes that a busy machine delays, is not in the least of them; what
+    // each batch or record takes is in all.
+    (0..5).map(|_| measured()).fold(f64::INFINITY, f64::min)
 }
 
 #[test]

@@ -170,6 +170,13 @@ impl ConsumerBuilder {
         self
     }
 
+    /// `fetch.sessions`, Ottla's own: whether brokers are asked to remember what is read (KIP-227), so that requests and answers
+    /// name only what has changed. Default true. A broker that remembers nothing is read all the same.
+    pub fn fetch_sessions(mut self, are_wanted: bool) -> Self {
+        self.fetcher.fetch_sessions = are_wanted;
+        self
+    }
+
     /// `max.partition.fetch.bytes`: the most that one answer is asked to hold of a partition, but for a single batch that is
     /// larger. Default 1 MiB, and up to half of `fetch.buffer.max.bytes` where batches are large and differ in size: a
     /// broker cuts the last one, which is fetched again, and so less than a hundredth is.

@@ -94,6 +94,8 @@ impl Consumer {
     ///
     /// # Errors
     ///
+    /// Records that were read may be gone from their log, which is [told](crate::ConsumerBuilder::on_truncation) here or beside polls.
+    ///
     /// An error of a partition stands in its place after the records before it. The others go on, and so may the
     /// application: it need only poll again. The partition is tried again with back-off and the error told again,
     /// until it is gone or the partition is sought elsewhere, paused or no longer assigned. An error of the group is told

@@ -90,6 +90,16 @@ pub enum Error {
         /// The partition.
         partition: TopicPartition,
     },
+    /// A bounded read cannot come to its end: the log has become shorter than that, or never was as long.
+    #[error("the log of {partition} ends at offset {log_end}, and is to be read up to {end}")]
+    EndGone {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset that it is to be read up to.
+        end: i64,
+        /// Where its log ends.
+        log_end: i64,
+    },
     /// Closing was not done in time. The consumer is closed all the same.
     #[error("closing the consumer took longer than {timeout:?}")]
     CloseTimedOut {
@@ -136,6 +146,7 @@ impl Error {
             | Self::Listener { .. }
             | Self::Handler { .. }
             | Self::StreamEnded { .. }
+            | Self::EndGone { .. }
             | Self::CloseTimedOut { .. } => false,
         }
     }
@@ -167,6 +178,7 @@ impl Error {
             Self::Group(error) => error.partition(),
             Self::Corrupt(CorruptRecord { partition, .. })
             | Self::Handler { partition, .. }
+            | Self::EndGone { partition, .. }
             | Self::StreamEnded { partition } => Some(partition),
             _ => None,
         }

@@ -29,7 +29,7 @@ impl ConsumerHandle {
         &self.shared
     }
 
-    fn fetcher(&self) -> &FetcherHandle {
+    pub(crate) fn fetcher(&self) -> &FetcherHandle {
         &self.shared.fetcher
     }
 
@@ -112,8 +112,9 @@ impl ConsumerHandle {
         self.shared.state().assigned.clone()
     }
 
-    /// The next failure of something that the consumer tries again by itself, as soon as there is one, and each loss of the
-    /// membership; `None` when the consumer is closed or dropped and all have been told. At most 64 are kept; when
+    /// The next failure of something that the consumer tries again by itself, as soon as there is one, each loss of the
+    /// membership, and each position that was lost and set anew ([`LogTruncated`](ottla_fetcher::Error::LogTruncated),
+    /// [`TopicRecreated`](ottla_fetcher::Error::TopicRecreated)); `None` when the consumer is closed or dropped and all have been told. At most 64 are kept; when
     /// nobody reads, the oldest go, and are counted.
     ///
     /// # Cancel safety
@@ -192,9 +193,14 @@ impl ConsumerHandle {
     ///
     /// Dropping the future leaves the assignment as it was.
     pub async fn assign_topic(&self, topic: &str) -> Result<(), Error> {
+        self.assign(self.partitions_of(topic).await?)
+    }
+
+    /// All partitions that the topic has now.
+    pub(crate) async fn partitions_of(&self, topic: &str) -> Result<Vec<TopicPartition>, Error> {
         let metadata = self.shared.cluster.topic_within(topic, self.shared.timeouts.default_api).await?;
-        let name = &metadata.name;
-        self.assign(metadata.partitions.iter().map(|known| TopicPartition::new(name.clone(), known.partition)))
+        let known = metadata.partitions.iter();
+        Ok(known.map(|known| TopicPartition::new(metadata.name.clone(), known.partition)).collect())
     }
 
     /// The partitions that are read.

@@ -11,11 +11,12 @@
 //! [`ConsumerBuilder`], [`Consumer`] (and `closing`), [`ConsumerHandle`]; then `rebalance`, the steps from an event of the group to the next
 //! record. Without I/O: [`subscription`] (topics or partitions), [`topic_pattern`] (which topics match), [`marks`] (what is done with of what was handed out
 //! piece by piece), [`auto_commit`] (when, and what has moved). Ways to read beside polls: [`RecordStream`],
-//! [`PartitionStreams`], [`Consumer::run`].
+//! [`PartitionStreams`], [`Consumer::run`], and, up to an end, [`BoundedRead`].
 #![forbid(unsafe_code)]
 
 mod auto_commit;
 mod background;
+mod bounded;
 mod builder;
 mod closing;
 mod commit;
@@ -35,6 +36,7 @@ mod subscription;
 mod topic_pattern;
 
 pub use background::BackgroundError;
+pub use bounded::{BoundedRead, BoundedStream, PartitionProgress, ReadProgress, ReadRange};
 pub use builder::ConsumerBuilder;
 pub use commit::Commit;
 pub use consumer::Consumer;

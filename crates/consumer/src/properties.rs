@@ -21,6 +21,7 @@ impl ConsumerBuilder {
         "fetch.max.bytes",
         "fetch.max.wait.ms",
         "fetch.min.bytes",
+        "fetch.sessions",
         "group.id",
         "group.instance.id",
         "group.protocol",
@@ -72,6 +73,7 @@ impl ConsumerBuilder {
             }
             "fetch.min.bytes" => fetcher.fetch_min_bytes = number("fetch.min.bytes", value)?,
             "fetch.max.bytes" => fetcher.fetch_max_bytes = number("fetch.max.bytes", value)?,
+            "fetch.sessions" => fetcher.fetch_sessions = boolean("fetch.sessions", value)?,
             "fetch.max.wait.ms" => fetcher.fetch_max_wait = milliseconds("fetch.max.wait.ms", value)?,
             "max.partition.fetch.bytes" => {
                 fetcher.max_partition_fetch_bytes = Some(number("max.partition.fetch.bytes", value)?);
@@ -165,6 +167,7 @@ mod tests {
             ("on.truncation", "tell"),
             ("fetch.min.bytes", "7"),
             ("fetch.max.bytes", "1000000"),
+            ("fetch.sessions", "false"),
             ("fetch.max.wait.ms", "20"),
             ("max.partition.fetch.bytes", "9"),
             ("check.crcs", "False"),
@@ -193,7 +196,7 @@ mod tests {
         assert_eq!(fetcher.isolation_level, IsolationLevel::ReadCommitted);
         assert_eq!(fetcher.on_truncation, OnTruncation::Tell);
         assert_eq!((fetcher.fetch_min_bytes, fetcher.fetch_max_bytes), (7, 1_000_000));
-        assert_eq!(fetcher.fetch_max_wait, Duration::from_millis(20));
+        assert_eq!((fetcher.fetch_max_wait, fetcher.fetch_sessions), (Duration::from_millis(20), false));
         assert_eq!((fetcher.max_partition_fetch_bytes, fetcher.check_crcs), (Some(9), false));
         assert_eq!((fetcher.fetch_buffer_max_bytes, fetcher.max_decompressed_batch_bytes), (1_048_576, 5));
         assert_eq!((fetcher.max_poll_bytes, builder.default_api_timeout), (6, Some(Duration::from_millis(8))));

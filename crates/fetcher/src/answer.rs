@@ -218,6 +218,15 @@ impl State {
             broker.failures = 0;
             broker.not_before = (!answer.throttle_time.is_zero()).then(|| now + answer.throttle_time);
         }
+        let is_empty = |part: &Part| part.received_bytes == 0 && part.error_code == ErrorCode::None;
+        if fetch.lane == Lane::Main
+            && answer.error_code == ErrorCode::None
+            && answer.throttle_time.is_zero()
+            && answer.parts.iter().all(is_empty)
+            && let Some(broker) = self.brokers.get_mut(&fetch.node)
+        {
+            broker.empty_handed = fetch.id;
+        }
         let Some((session, _)) = self.session_of(fetch) else { return hints };
         let was_full = session.is_full();
         let topics: Vec<_> = answer.topics.iter().map(|(name, id)| session.topic(name, *id)).collect();

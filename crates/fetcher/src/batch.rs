@@ -28,6 +28,7 @@ impl Batches {
             partition: opened.partition,
             high_watermark: opened.high_watermark,
             from: opened.from,
+            until: i64::MAX,
             leader_epoch: opened.leader_epoch,
             open: opened.open,
             progress: Arc::clone(progress),
@@ -63,6 +64,12 @@ impl<'b> IntoIterator for &'b Batches {
 
     fn into_iter(self) -> Self::IntoIter {
         self.batches.iter()
+    }
+}
+
+impl FromIterator<Batch> for Batches {
+    fn from_iter<I: IntoIterator<Item = Batch>>(batches: I) -> Self {
+        Self { batches: batches.into_iter().collect() }
     }
 }
 
@@ -112,6 +119,8 @@ pub struct Batch {
     partition: TopicPartition,
     high_watermark: i64,
     from: i64,
+    /// Records from this offset on are not handed out.
+    until: i64,
     leader_epoch: Option<LeaderEpoch>,
     open: OpenBatch,
     progress: Arc<Progress>,
@@ -149,9 +158,26 @@ impl Batch {
         self.leader_epoch
     }
 
-    /// The offset behind it.
+    /// The offset behind it; where it [ends before](Self::ending_before) that, the offset that it ends before.
     pub fn next_offset(&self) -> i64 {
-        self.open.next_offset()
+        self.open.next_offset().min(self.until)
+    }
+
+    /// The same batch without the records at `offset` and behind.
+    #[must_use]
+    pub fn ending_before(self, offset: i64) -> Self {
+        let until = self.until.min(offset).max(self.from);
+        Self { until, ..self }
+    }
+
+    /// How many records its iterator hands out, unless one cannot be read. Where that is not all that the batch has, they are
+    /// walked to be counted.
+    pub fn record_count(&self) -> usize {
+        if self.from <= self.open.base_offset() && self.open.next_offset() <= self.until {
+            return self.open.record_count() as usize;
+        }
+        let offsets = self.open.records().map_while(Result::ok).map(|record| record.offset());
+        offsets.filter(|offset| (self.from..self.until).contains(offset)).count()
     }
 
     /// How many bytes its records take in memory. Holding it can hold more: see [Memory](Self#memory).
@@ -172,7 +198,7 @@ impl Batch {
     /// Walks its records, from the position on.
     #[inline]
     pub fn records(&self) -> Records<'_> {
-        Records::new(self, &self.progress, self.cell, self.from)
+        Records::new(self, &self.progress, self.cell, self.from..self.until)
     }
 
     /// One of its records that keeps the batch's buffer alive instead of borrowing from it: no copy, but all of the

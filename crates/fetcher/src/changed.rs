@@ -40,6 +40,8 @@ pub(crate) struct Broker {
     pub(crate) changed: BTreeSet<usize>,
     /// Those that are to be looked at when their time has come.
     pub(crate) backing_off: BTreeSet<(Instant, usize)>,
+    /// The last request by the main lane that was answered without a single record, by its number.
+    pub(crate) empty_handed: u64,
     /// Those of which it had more when it answered last, each with its turn, in that order.
     pub(crate) behind: BTreeSet<(u64, usize)>,
     /// Those that are its partitions no longer, and may stand in its session still.
@@ -67,6 +69,7 @@ impl Broker {
             places: BTreeSet::new(),
             changed: BTreeSet::new(),
             backing_off: BTreeSet::new(),
+            empty_handed: 0,
             behind: BTreeSet::new(),
             gone: BTreeSet::new(),
             session,

@@ -345,6 +345,14 @@ impl FetcherHandle {
         tokio::time::timeout(timeout, known).await.unwrap_or_else(timed_out)
     }
 
+    /// The offset before which there is nothing left to hand out that the application has not come back from: the position,
+    /// or, where the broker has said that its log has nothing from there up to its end, that end. Compaction may leave
+    /// no record at the end, and a transaction its marker. `None` while the start is being looked up, and of what is not
+    /// assigned.
+    pub fn nothing_before(&self, partition: &TopicPartition) -> Option<i64> {
+        self.shared.state().nothing_before(partition)
+    }
+
     /// The offset up to which the application has *come back from* what it was handed: whole batches whose iterator has
     /// returned `None`, and all that was handed out before the last poll. This is what may be committed.
     pub fn completed(&self, partition: &TopicPartition) -> Result<Option<Completed>, Error> {

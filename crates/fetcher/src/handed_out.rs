@@ -4,6 +4,7 @@
 //! end, or that a record could not be read. The next poll reads them and settles the account. Nothing is locked,
 //! counted or allocated for a record.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -101,6 +102,30 @@ pub(crate) struct Settled {
     pub(crate) is_corrupt: bool,
 }
 
+/// How far one partition has been come back from.
+#[derive(Debug, Default)]
+struct Account {
+    completed: Option<Completed>,
+    /// A stretch has not been: what follows does not count.
+    is_over: bool,
+}
+
+impl Account {
+    /// The partition's next stretch.
+    fn add(&mut self, stretch: &Stretch, progress: &Progress) {
+        if self.is_over {
+            return;
+        }
+        match stretch.cell.map_or(Reached::End, |cell| progress.reached(cell)) {
+            Reached::End => self.completed = Some(Completed::new(stretch.end, stretch.leader_epoch)),
+            Reached::Offset(_) | Reached::Corrupt(_) => {
+                self.completed.get_or_insert(Completed::new(stretch.start, None));
+                self.is_over = true;
+            }
+        }
+    }
+}
+
 impl HandedOut {
     /// A poll hands out. The last one's must have been settled.
     pub(crate) fn begin(&mut self, progress: Arc<Progress>, stretches: Vec<Stretch>) {
@@ -151,16 +176,20 @@ impl HandedOut {
 
     /// The offset up to which all batches have been come back from, where the application has been handed some.
     pub(crate) fn completed(&self, place: usize, generation: u64) -> Option<Completed> {
-        let mut completed: Option<Completed> = None;
+        let mut account = Account::default();
         for stretch in self.of(place, generation) {
-            match stretch.cell.map_or(Reached::End, |cell| self.progress.reached(cell)) {
-                Reached::End => completed = Some(Completed::new(stretch.end, stretch.leader_epoch)),
-                Reached::Offset(_) | Reached::Corrupt(_) => {
-                    return Some(completed.unwrap_or(Completed::new(stretch.start, None)));
-                }
-            }
+            account.add(stretch, &self.progress);
         }
-        completed
+        account.completed
+    }
+
+    /// The same of all partitions, by place and generation, in one go through what was handed out.
+    pub(crate) fn all_completed(&self) -> BTreeMap<(usize, u64), Completed> {
+        let mut accounts: BTreeMap<(usize, u64), Account> = BTreeMap::new();
+        for stretch in &self.stretches {
+            accounts.entry((stretch.place, stretch.generation)).or_default().add(stretch, &self.progress);
+        }
+        accounts.into_iter().filter_map(|(course, account)| Some((course, account.completed?))).collect()
     }
 
     fn of(&self, place: usize, generation: u64) -> impl Iterator<Item = &Stretch> {
@@ -211,6 +240,32 @@ mod tests {
         assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(10), Some(10)));
         progress.cell(0).unwrap().store(END, Ordering::Relaxed);
         assert_eq!((handed_out.position(3, 1), completed(&handed_out)), (Some(40), Some(40)));
+    }
+
+    #[test]
+    fn all_partitions_are_accounted_for_as_each_is() {
+        let progress = Arc::new(Progress::new([10, 30, 0, 7].into_iter()));
+        let mut handed_out = HandedOut::default();
+        let of = |place, generation, start, end, cell| Stretch { place, generation, ..stretch(start, end, cell) };
+        handed_out.begin(
+            Arc::clone(&progress),
+            vec![
+                of(3, 1, 10, 20, Some(0)),
+                of(4, 9, 0, 5, Some(2)),
+                of(3, 1, 30, 40, Some(1)),
+                of(5, 2, 0, 7, None),
+                of(5, 2, 7, 9, Some(3)),
+            ],
+        );
+        for cell in [None, Some(1), Some(2), Some(0), Some(3)] {
+            if let Some(cell) = cell.and_then(|cell| progress.cell(cell)) {
+                cell.store(END, Ordering::Relaxed);
+            }
+            let all = handed_out.all_completed();
+            for (place, generation) in [(3, 1), (4, 9), (5, 2), (5, 1)] {
+                assert_eq!(all.get(&(place, generation)).copied(), handed_out.completed(place, generation));
+            }
+        }
     }
 
     #[test]

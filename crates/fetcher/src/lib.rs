@@ -7,13 +7,14 @@
 //! # Reading the code
 //!
 //! [`state`] holds all that is known; beside it, without I/O and with the time as an argument: [`position`] (one
-//! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next Fetch
-//! asks for), [`session`] (what the broker knows of that), [`fetch_size`], [`budget`] and [`ask`] (how much),
-//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new leader has
-//! what was read), [`replica`] (the closest one), [`buffered`] (what waits), [`hand_out`] and
-//! [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and [`aborted`] (checksums,
-//! decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`] has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and [`record`] what
-//! the application gets.
+//! partition), [`offset_reset`] (where it starts), [`changed`] (which are to be looked at), [`plan`] (what the next
+//! Fetch asks for), [`session`] (what the broker knows of that), [`fetch_size`], [`budget`] and [`ask`] (how much),
+//! [`answer`] (what an answer changes), [`lookup`] (ListOffsets), [`truncation`] and [`validation`] (whether a new
+//! leader has what was read), [`lost_position`] (what follows if not), [`replica`] (the closest one), [`buffered`]
+//! (what waits), [`hand_out`] and [`handed_out`] (a poll, and how far the application has come with it), [`opener`] and
+//! [`aborted`] (checksums, decompression, transactions). [`metrics`] is what can be asked about all that. [`driver`]
+//! has the tasks, [`buffer_pool`] the memory, [`make_room`] what is done where that is too little, [`batch`] and
+//! [`record`] what the application gets.
 #![forbid(unsafe_code)]
 
 mod aborted;
@@ -32,6 +33,7 @@ mod fetcher;
 mod hand_out;
 mod handed_out;
 mod lookup;
+mod lost_position;
 mod make_room;
 mod metrics;
 mod offset_reset;

@@ -111,7 +111,7 @@ impl State {
     /// Brings the session of the main lane up to what is to be read, unless a request of it is on its way.
     fn look(&mut self, node: NodeId, now: Instant) {
         let limits = self.config.partition_limits();
-        let Self { brokers, partitions, .. } = self;
+        let Self { brokers, partitions, generations, .. } = self;
         let Some(broker) = brokers.get_mut(&node) else { return };
         if broker.sent_at[Lane::Main as usize].is_some() {
             return;
@@ -126,6 +126,7 @@ impl State {
             match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
                     partition.in_flight = Some(mark);
+                    partition.asked = Some((reading.offset, *generations));
                     broker.session.read(partition.topic_of(), partition.name.partition, place, reading);
                 }
                 waits => {

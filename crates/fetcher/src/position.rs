@@ -25,6 +25,7 @@ use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
 
 use crate::ask::BatchSizes;
 use crate::changed::Listed;
+use crate::handed_out::Completed;
 use crate::offset_reset::Start;
 use crate::replica::Replica;
 use crate::truncation::{DivergingOffset, Question, ReadEpochs};
@@ -68,6 +69,8 @@ pub(crate) struct Partition {
     pub(crate) failures: u32,
     /// How many of them brought bytes, but no whole batch.
     pub(crate) cut_answers: u32,
+    /// The fetch offset that its broker has been asked for, and the number after which it was.
+    pub(crate) asked: Option<(i64, u64)>,
     /// How large its batches are.
     pub(crate) sizes: BatchSizes,
     pub(crate) high_watermark: Option<i64>,
@@ -163,6 +166,7 @@ impl Partition {
             not_before: None,
             failures: 0,
             cut_answers: 0,
+            asked: None,
             sizes: BatchSizes::default(),
             high_watermark: None,
             last_stable_offset: None,
@@ -254,6 +258,13 @@ impl Partition {
     pub(crate) fn failed(&mut self, not_before: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(not_before);
+    }
+
+    /// What the application has come back from, where `handed_out` is what it has of what was handed out last.
+    pub(crate) fn completed(&self, handed_out: Option<Completed>) -> Option<Completed> {
+        let before = self.position.map(|offset| Completed::new(offset, self.position_epoch));
+        // Where none of what was handed out is completed, the epoch is that of what came before.
+        handed_out.filter(|completed| before.is_none_or(|before| before.offset != completed.offset)).or(before)
     }
 
     /// Where the next Fetch begins.

@@ -1,5 +1,6 @@
 //! Records as the application gets them: borrowed from their batch, or owned with a share in its buffer.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -17,15 +18,18 @@ pub struct Records<'b> {
     batch: &'b Batch,
     /// Records before it are in the batch, but were not asked for.
     from: i64,
+    /// Nor were those that are so far behind it.
+    span: u64,
     reached: Option<&'b AtomicI64>,
     is_corrupt: bool,
 }
 
 impl<'b> Records<'b> {
     #[inline]
-    pub(crate) fn new(batch: &'b Batch, progress: &'b Arc<Progress>, cell: usize, from: i64) -> Self {
+    pub(crate) fn new(batch: &'b Batch, progress: &'b Arc<Progress>, cell: usize, offsets: Range<i64>) -> Self {
         let inner = batch.open_batch().records();
-        Self { inner, batch, from, reached: progress.cell(cell), is_corrupt: false }
+        let (from, span) = (offsets.start, offsets.end.abs_diff(offsets.start));
+        Self { inner, batch, from, span, reached: progress.cell(cell), is_corrupt: false }
     }
 
     #[inline]
@@ -56,10 +60,17 @@ impl<'b> Iterator for Records<'b> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.inner.next() {
-                Some(Ok(record)) if record.offset() < self.from => {}
                 Some(Ok(record)) => {
-                    self.reach(record.offset().saturating_add(1).min(END - 1));
-                    return Some(Ok(record));
+                    let offset = record.offset();
+                    // One comparison for both ends: what is before the first is beyond any span.
+                    if (offset.wrapping_sub(self.from) as u64) < self.span {
+                        self.reach(offset.saturating_add(1).min(END - 1));
+                        return Some(Ok(record));
+                    }
+                    if offset >= self.from {
+                        self.reach(END);
+                        return None;
+                    }
                 }
                 Some(Err(corrupt)) => return Some(Err(self.corrupt(&corrupt))),
                 None => {

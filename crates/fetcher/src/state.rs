@@ -231,26 +231,39 @@ impl State {
         Ok(handed.or(partition.position))
     }
 
+    /// The offset before which there is nothing to hand out that the application has not come back from, as far as
+    /// is known: the position, or, where the broker has been asked for what is there and had nothing at all, the end of the log.
+    /// (An answer that brings others' records tells nothing: there may have been no room for more.)
+    pub(crate) fn nothing_before(&self, name: &TopicPartition) -> Option<i64> {
+        let partition = self.partition(self.place(name).ok()?)?;
+        let position = partition.position?;
+        let is_committed = self.config.isolation_level == crate::IsolationLevel::ReadCommitted;
+        let end = if is_committed { partition.last_stable_offset } else { partition.high_watermark };
+        let broker = partition.fetched_from().and_then(|node| self.brokers.get(&node));
+        let has_nothing = partition.fetch_offset() == Some(position)
+            && partition
+                .asked
+                .zip(broker)
+                .is_some_and(|((offset, after), broker)| offset == position && broker.empty_handed > after);
+        Some(end.filter(|_| has_nothing).map_or(position, |end| end.max(position)))
+    }
+
     /// The offset up to which the application has come back from what it was handed.
     pub(crate) fn completed(&self, name: &TopicPartition) -> Result<Option<Completed>, Error> {
         let place = self.place(name)?;
-        Ok(self.partition(place).and_then(|partition| self.completed_of(place, partition)))
+        let Some(partition) = self.partition(place) else { return Ok(None) };
+        Ok(partition.completed(self.handed_out.completed(place, partition.generation)))
     }
 
     /// The same of every partition whose position is known.
     pub(crate) fn all_completed(&self) -> BTreeMap<TopicPartition, Completed> {
+        let handed_out = self.handed_out.all_completed();
         let completed = |(name, place): (&TopicPartition, &usize)| {
-            let completed = self.completed_of(*place, self.partition(*place)?)?;
-            Some((name.clone(), completed))
+            let partition = self.partition(*place)?;
+            let completed = handed_out.get(&(*place, partition.generation)).copied();
+            Some((name.clone(), partition.completed(completed)?))
         };
         self.places.iter().filter_map(completed).collect()
-    }
-
-    fn completed_of(&self, place: usize, partition: &Partition) -> Option<Completed> {
-        let before = partition.position.map(|offset| Completed::new(offset, partition.position_epoch));
-        let completed = self.handed_out.completed(place, partition.generation);
-        // Where none of what was handed out is completed, the epoch is that of what came before.
-        completed.filter(|completed| before.is_none_or(|before| before.offset != completed.offset)).or(before)
     }
 
     /// The partitions whose start somebody else is to find out, each with the course that waits for it.

@@ -594,3 +594,21 @@ fn what_is_buffered_of_paused_partitions_can_be_given_up_and_is_fetched_again() 
     answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())])], later);
     assert_eq!(hand_out(&mut state, later).unwrap(), BTreeMap::from([(0, (0..5).collect())]));
 }
+
+#[test]
+fn an_answer_without_a_single_record_says_that_there_is_none_up_to_the_end() {
+    let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
+    let fetch = send(&mut state, Lane::Main, now);
+    answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())]), data(1, &[])], now);
+    let nothing_before = |state: &State| [0, 1].map(|partition| state.nothing_before(&name(partition)));
+    assert_eq!(nothing_before(&state), [Some(0), Some(0)], "there may have been no room for the other's");
+    hand_out(&mut state, now).unwrap();
+    state.begin_poll(now);
+    assert_eq!(nothing_before(&state), [Some(5), Some(0)]);
+    let fetch = send(&mut state, Lane::Main, now);
+    assert_eq!(nothing_before(&state), [Some(5), Some(0)]);
+    answer(&mut state, &fetch, vec![data(0, &[]), data(1, &[])], now);
+    assert_eq!(nothing_before(&state), [Some(100), Some(100)]);
+    state.seek(&name(0), StartAt::Offset(50)).unwrap();
+    assert_eq!(nothing_before(&state), [Some(50), Some(100)], "of what is there nobody has been asked");
+}

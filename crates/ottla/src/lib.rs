@@ -43,6 +43,7 @@
 //! |---|---|
 //! | writing records | [`Producer`], [`ProducerBuilder`], [`ProducerRecord`] |
 //! | reading records, alone or in a group | [`Consumer`], [`ConsumerBuilder`], [`Batches`] |
+//! | all that a topic has now, or of a time | [`ConsumerBuilder::read_bounded`], [`ReadRange`] |
 //! | a task for each partition | [`Consumer::run`], [`PartitionStream`] |
 //! | memory in use, and what was fetched for what was delivered | [`ConsumerHandle::fetch_metrics`] |
 //! | committing offsets | [`ConsumerHandle::commit_sync`] and those beside it, [`OffsetAndMetadata`] |
@@ -73,10 +74,11 @@ pub use ottla_producer as producer;
 pub use ottla_admin::Admin;
 pub use ottla_cluster::{Address, Cluster, Connector, MetadataRecoveryStrategy};
 pub use ottla_consumer::{
-    AssignmentChange, AutoOffsetReset, Batch, Batches, Consumer, ConsumerBuilder, ConsumerHandle, ConsumerRecord,
-    CorruptRecord, DivergingOffset, FetchMemory, FetchMetrics, FetchTotals, GroupMetadata, IsolationLevel,
-    ListenerResult, Lookup, OffsetAndMetadata, OffsetAndTimestamp, OnTruncation, OwnedRecord, PartitionStream,
-    RebalanceListener, Record, Records, StartAt, TimestampType, WallClock,
+    AssignmentChange, AutoOffsetReset, Batch, Batches, BoundedRead, BoundedStream, Consumer, ConsumerBuilder,
+    ConsumerHandle, ConsumerRecord, CorruptRecord, DivergingOffset, FetchMemory, FetchMetrics, FetchTotals,
+    GroupMetadata, IsolationLevel, ListenerResult, Lookup, OffsetAndMetadata, OffsetAndTimestamp, OnTruncation,
+    OwnedRecord, PartitionProgress, PartitionStream, ReadProgress, ReadRange, RebalanceListener, Record, Records,
+    StartAt, TimestampType, WallClock,
 };
 pub use ottla_producer::{
     Acks, CloseReport, Delivery, Partitioner, Producer, ProducerBuilder, ProducerRecord, RecordMetadata, SendError,

@@ -16,7 +16,8 @@ case_table![sharing:
     earliest_reads_all_and_latest_reads_what_comes_after,
     without_a_reset_policy_an_unknown_position_is_an_error,
     a_position_beyond_the_end_is_reset,
-    a_partition_newly_assigned_does_not_wait_for_anothers_long_poll;
+    a_partition_newly_assigned_does_not_wait_for_anothers_long_poll,
+    many_partitions_are_read_in_order_through_pauses_and_seeks_and_rests;
     breaking:
 ];
 
@@ -184,4 +185,53 @@ async fn a_partition_newly_assigned_does_not_wait_for_anothers_long_poll(cluster
     read(&mut consumer, 10).await;
     let waited = assigned.elapsed();
     assert!(waited < Duration::from_secs(5), "the new partition's records came after {waited:?}");
+}
+
+async fn many_partitions_are_read_in_order_through_pauses_and_seeks_and_rests(cluster: TestCluster) {
+    const PARTITIONS: i32 = 40;
+    let topic = cluster.topic("many", PARTITIONS).await;
+    let client = cluster.client();
+    let mut consumer = client.consumer().auto_offset_reset(AutoOffsetReset::Earliest).build().unwrap();
+    let all: Vec<_> = (0..PARTITIONS).map(|partition| TopicPartition::new(&*topic, partition)).collect();
+    consumer.assign(all.iter().cloned()).unwrap();
+    let producer = client.producer().build().unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut next = vec![0; all.len()];
+    for round in 1..=15 {
+        // Some are paused, some sought, and some of either have records; then all rests, so that a session has to tell it.
+        let mut paused = Vec::new();
+        for partition in &all {
+            match random.u32(0..5) {
+                0 => paused.push(partition),
+                1 => {
+                    let offset = random.i64(0..round);
+                    consumer.seek(partition, offset).unwrap();
+                    next[partition.partition as usize] = offset;
+                }
+                _ => {}
+            }
+        }
+        consumer.pause(paused.iter().copied()).unwrap();
+        let records = all.iter().map(|partition| PlainRecord::new("k", "v").to_partition(partition.partition));
+        send_all(&producer, &topic, &records.collect::<Vec<_>>()).await;
+        let is_paused = |partition: i32| paused.iter().any(|paused| paused.partition == partition);
+        let due: i64 = (0..PARTITIONS)
+            .filter(|partition| !is_paused(*partition))
+            .map(|partition| round - next[partition as usize])
+            .sum();
+        for record in read(&mut consumer, due as usize).await {
+            let partition = record.partition.unwrap();
+            assert!(!is_paused(partition), "partition {partition} gives records though it is paused");
+            assert_eq!(record.offset, Some(next[partition as usize]), "of partition {partition} in round {round}");
+            next[partition as usize] += 1;
+        }
+        assert!(consumer.poll(Duration::from_millis(50)).await.unwrap().is_empty(), "there is no more");
+        consumer.resume(paused).unwrap();
+        let due: i64 = next.iter().map(|next| round - next).sum();
+        for record in read(&mut consumer, due as usize).await {
+            let partition = record.partition.unwrap();
+            assert_eq!(record.offset, Some(next[partition as usize]), "of partition {partition} in round {round}");
+            next[partition as usize] += 1;
+        }
+    }
 }

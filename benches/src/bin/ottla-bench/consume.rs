@@ -32,7 +32,6 @@ pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
         let batches = consumer.poll(IDLE_LIMIT).await?;
         let before = tally.messages;
         for batch in &batches {
-            run.add_batch(batch.size_bytes());
             for record in batch.records() {
                 let record = record?;
                 tally.add(record.key(), record.value());
@@ -48,6 +47,11 @@ pub(crate) async fn run(arguments: &Consume) -> Result<String, Failure> {
             tokio::time::sleep(Duration::from_secs_f64((tally.messages - before) as f64 / rate as f64)).await;
         }
     }
+    let totals = consumer.fetch_metrics().totals;
+    run.tell("fetches", totals.fetches);
+    run.tell("fetched_bytes", totals.fetched_bytes);
+    run.tell("delivered_bytes", totals.delivered_bytes);
+    run.tell("discarded_bytes", totals.discarded_bytes());
     let line = run.finish(tally, 0)?;
     consumer.close().await?;
     Ok(line)

@@ -38,7 +38,7 @@ pub(crate) struct Run {
     usage: Usage,
     start: Instant,
     first: Option<(Instant, Usage)>,
-    record_bytes: u64,
+    more: Vec<(&'static str, u64)>,
 }
 
 #[allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
@@ -50,7 +50,7 @@ impl Run {
             usage: Usage::now()?,
             start: Instant::now(),
             first: None,
-            record_bytes: 0,
+            more: Vec::new(),
         })
     }
 
@@ -63,9 +63,9 @@ impl Run {
         Ok(())
     }
 
-    /// A batch is there whose records take so many bytes, uncompressed.
-    pub(crate) fn add_batch(&mut self, size_bytes: usize) {
-        self.record_bytes += size_bytes as u64;
+    /// Has the line say one more thing, beyond those that all clients tell.
+    pub(crate) fn tell(&mut self, name: &'static str, figure: u64) {
+        self.more.push((name, figure));
     }
 
     /// The line of a run whose last message is there.
@@ -77,7 +77,9 @@ impl Run {
         let now = Usage::now()?;
         line["cpu_user_from_first"] = json!(now.user_seconds - usage.user_seconds);
         line["cpu_sys_from_first"] = json!(now.system_seconds - usage.system_seconds);
-        line["record_bytes"] = json!(self.record_bytes);
+        for (name, figure) in &self.more {
+            line[*name] = json!(figure);
+        }
         line["messages"] = json!(tally.messages);
         line["bytes"] = json!(tally.bytes);
         line["seconds_from_first"] = json!(from_first.as_secs_f64());

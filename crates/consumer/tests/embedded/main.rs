@@ -4,6 +4,7 @@
 
 mod automatic_commits;
 mod blocking;
+mod bounded;
 mod cancel;
 mod closest_replica;
 mod closing;
@@ -11,6 +12,7 @@ mod commits;
 mod contract;
 mod corrupt;
 mod faults;
+mod fetch_sessions;
 mod fetch_size;
 mod group;
 mod listener;
