@@ -268,6 +268,8 @@ impl State {
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
         hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
+        // What backs off now is to be fetched aside when it is due, where the main lane is parked by then.
+        hints.is_for_others |= std::mem::take(&mut self.is_news);
         hints
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct State {
     pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
-    /// Whether a poll has changed what the tasks have to do.
+    /// Whether a poll, or a partition that has to wait, has changed what the tasks have to do.
     pub(crate) is_news: bool,
     /// Whether a partition may be awaiting its start: saves looking at all of them in each poll.
     may_await: bool,
@@ -350,6 +350,7 @@ impl State {
         let not_before = now + self.delay(failures);
         if let Some(partition) = self.current(place, generation) {
             partition.failed(not_before);
+            self.is_news = true;
         }
     }
 
