@@ -376,8 +376,8 @@ impl State {
         }
     }
 
-    /// A broker may cut the first batch of any partition but the first, which this one will be soon. After some
-    /// attempts there is no hope.
+    /// A broker may cut the first batch of any partition but the first, which this one will be when it is named by turn. After
+    /// some attempts there is no hope.
     fn handle_no_whole_batch(&mut self, fetch: &Fetch, place: usize, generation: u64, bytes: usize, now: Instant) {
         let Some(partition) = self.partition_mut(place) else { return };
         partition.cut_answers = partition.cut_answers.saturating_add(1);

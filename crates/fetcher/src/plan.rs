@@ -127,6 +127,10 @@ impl State {
                 Some(reading) if partition.is_due(now) => {
                     partition.in_flight = Some(mark);
                     partition.asked = Some((reading.offset, *generations));
+                    if partition.cut_answers > 0 {
+                        // Named behind others, it may never have room for a whole batch; a full request names it in its turn.
+                        broker.session.begin_anew();
+                    }
                     broker.session.read(partition.topic_of(), partition.name.partition, place, reading);
                 }
                 waits => {

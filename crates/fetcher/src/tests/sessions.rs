@@ -154,6 +154,21 @@ fn what_backs_off_leaves_the_session_and_joins_again_when_it_is_due() {
 }
 
 #[test]
+fn what_came_without_a_whole_batch_is_named_before_what_had_its_turn_when_it_joins_again() {
+    let now = Instant::now();
+    let mut state = in_session(2, now);
+    let fetch = send(&mut state, Lane::Main, now);
+    let whole = batch(0, 5, none());
+    answer_in_session(&mut state, &fetch, vec![records(0, 0), data(1, &[whole.slice(..whole.len() - 1)])], now);
+    let fetch = send(&mut state, Lane::Main, now);
+    assert_eq!(said(&fetch), (SESSION, 2, vec![(0, 5)], vec![1]));
+    let due = state.partition(state.places[&name(1)]).unwrap().not_before.unwrap();
+    answer_in_session(&mut state, &fetch, vec![records(0, 5)], due);
+    // A broker need not move to the end of the session what it has served.
+    assert_eq!(said(&send(&mut state, Lane::Main, due)), (SESSION, 0, vec![(1, 0), (0, 10)], vec![]));
+}
+
+#[test]
 fn a_leader_in_another_epoch_is_asked_for_what_it_has_before_the_session_hears_of_it() {
     let now = Instant::now();
     let mut state = in_session(2, now);
