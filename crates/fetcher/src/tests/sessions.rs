@@ -74,6 +74,27 @@ fn ten_thousand_partitions_cost_nothing_but_for_those_that_have_records() {
 }
 
 #[test]
+fn a_broker_that_partitions_leave_keeps_nothing_of_those_of_which_it_had_more() {
+    let now = Instant::now();
+    let mut state = in_session(4, now);
+    for round in 0..3 {
+        let fetch = send(&mut state, Lane::Main, now);
+        let all = (0..4).map(|partition| records(partition, round * 5)).collect();
+        answer_in_session(&mut state, &fetch, all, now);
+        assert_eq!(state.brokers[&ONE].behind.len(), 4);
+    }
+    for partition in [0, 2] {
+        lead(&mut state, partition, TWO);
+    }
+    state.sort();
+    let places: Vec<_> = state.brokers[&ONE].behind.iter().map(|(_, place)| *place).collect();
+    assert_eq!(places, [1, 3].map(|partition| state.places[&name(partition)]));
+    state.assign([(name(1), None)].into(), &ottla_cluster::Metadata::default());
+    assert!(state.brokers[&ONE].behind.len() <= 1);
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::from([(1, (0..15).collect())]));
+}
+
+#[test]
 fn a_request_is_as_long_for_ten_thousand_partitions_at_rest_as_for_one() {
     let now = Instant::now();
     let lengths = [1, 10_000].map(|partitions| {
