@@ -6,6 +6,7 @@
 //! - [`kafka`]: a real Kafka cluster that the tests start and stop by themselves.
 //! - [`record`]: a record as plain data, for comparisons.
 //! - [`seeds`]: the golden vectors as the inputs that fuzzing starts from.
+//! - [`simulation`]: what simulations from seeds have in common.
 //! - [`suite`]: one suite of cases, run over the embedded broker (`tests/embedded.rs`) and a real Kafka (`tests/kafka`).
 //! - [`verifiable`]: programs that tell what they do in lines of JSON, as Kafka's verifiable clients do.
 
@@ -18,6 +19,7 @@ pub mod kafka;
 pub mod record;
 pub mod recovery;
 pub mod seeds;
+pub mod simulation;
 pub mod suite;
 pub mod verdict;
 pub mod verifiable;

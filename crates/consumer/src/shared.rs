@@ -264,7 +264,7 @@ impl Shared {
         {
             let mut state = self.state();
             let is_on_course = state.marks.is_on_course(partition, piece);
-            if !is_on_course || self.fetcher.seek(partition, StartAt::Offset(offset)).is_err() {
+            if !is_on_course || self.fetcher.go_back(partition, offset).is_err() {
                 return;
             }
             state.marks.forget(partition);

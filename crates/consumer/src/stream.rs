@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::vec;
 
 use futures_core::Stream;
-use ottla_fetcher::{Batch, Batches, CorruptRecord, OwnedRecord, StartAt, TimestampType};
+use ottla_fetcher::{Batch, Batches, CorruptRecord, OwnedRecord, TimestampType};
 use ottla_wire::{LeaderEpoch, TopicPartition};
 
 use crate::consumer::LONGEST_WAIT;
@@ -221,8 +221,8 @@ impl Drop for RecordStream<'_> {
             back.entry(batch.topic_partition()).or_insert(batch.start_offset());
         }
         for (partition, offset) in back {
-            // Only what is not assigned any more cannot be sought.
-            let _: Result<_, _> = self.shared.fetcher.seek(partition, StartAt::Offset(offset));
+            // Only what is not assigned any more cannot be gone back to.
+            let _: Result<_, _> = self.shared.fetcher.go_back(partition, offset);
         }
     }
 }

@@ -285,6 +285,14 @@ impl FetcherHandle {
         Ok(())
     }
 
+    /// Reads again from an offset that was handed out and that the application has not come back from. As [`seek`](Self::seek),
+    /// but what comes before it counts as read: where the log is truncated before it, that is noticed (KIP-320).
+    pub fn go_back(&self, partition: &TopicPartition, offset: i64) -> Result<(), Error> {
+        self.shared.state().go_back(partition, offset)?;
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
     /// Stops fetching the partitions, and handing out what has been fetched of them. That is kept, unless
     /// the others need all of `fetch_buffer_max_bytes`: then it is dropped, and fetched again after [`resume`](Self::resume).
     pub fn pause<'p>(&self, partitions: impl IntoIterator<Item = &'p TopicPartition>) -> Result<(), Error> {

@@ -147,6 +147,20 @@ impl State {
         Ok(())
     }
 
+    /// Reads again from an offset that was handed out, on a new course. What was read before it is still known, and compared with
+    /// the log.
+    pub(crate) fn go_back(&mut self, name: &TopicPartition, offset: i64) -> Result<(), Error> {
+        let place = self.place(name)?;
+        let epochs = self.partition_mut(place).map(|partition| std::mem::take(&mut partition.epochs));
+        self.start(place, StartAt::Offset(offset));
+        if let Some((partition, epochs)) = self.partition_mut(place).zip(epochs) {
+            partition.epochs = epochs;
+            partition.rewind(offset);
+            partition.validate();
+        }
+        Ok(())
+    }
+
     pub(crate) fn start(&mut self, place: usize, start: StartAt) {
         let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
         self.may_await |= start == StartAt::Committed;

@@ -3,9 +3,9 @@
 //! It knows what the partitions' logs hold, and of the rest only what the history says. It does not know how anything works.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use ottla::TopicPartition;
+use protocol_tests::simulation;
 
 use crate::history::{Entry, Event, Name, Partitions};
 
@@ -29,19 +29,7 @@ pub(crate) enum Rule {
 }
 
 /// A promise that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Violation {
-    pub(crate) rule: Rule,
-    /// The index of the event that shows it; the history's length where it is known at the end only.
-    pub(crate) at: usize,
-    pub(crate) what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:?}, event {}: {}", self.rule, self.at, self.what)
-    }
-}
+pub(crate) type Violation = simulation::Violation<Rule>;
 
 /// What stands in the logs: the records' numbers, from offset 0 on.
 pub(crate) type Logs = BTreeMap<TopicPartition, Vec<Option<u64>>>;

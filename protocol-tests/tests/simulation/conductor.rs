@@ -107,7 +107,7 @@ impl World {
     }
 
     async fn take(&mut self, action: Action) {
-        self.history.did(format!("{action:?}"));
+        self.history.record(Event::did(format!("{action:?}")));
         match action {
             Action::Start { member } => self.start_member(member),
             Action::Close { member } => {
@@ -174,7 +174,7 @@ impl World {
             _ => Ok(()),
         };
         if let Err(error) = changed {
-            self.history.did(format!("which was refused: {error}"));
+            self.history.record(Event::did(format!("which was refused: {error}")));
         }
     }
 
@@ -230,7 +230,7 @@ impl World {
     fn restart_those_that_ended(&mut self) {
         let ended = |(member, running): (&usize, &Running)| running.has_ended().then_some(*member);
         for member in self.running.iter().filter_map(ended).collect::<Vec<_>>() {
-            self.history.did(format!("restarts member {member}"));
+            self.history.record(Event::did(format!("restarts member {member}")));
             self.start_member(member);
             self.tell(member, Command::Subscribe { topics: BTreeSet::from(TOPICS) });
         }
@@ -241,7 +241,7 @@ impl World {
     fn ask_for_a_rebalance(&self) {
         let is_static = |member: &usize| self.scenario.members[*member].is_static;
         if let Some((_, running)) = self.running.iter().find(|(member, _)| is_static(member)) {
-            self.history.did(format!("{} asks for a rebalance", running.name));
+            self.history.record(Event::did(format!("{} asks for a rebalance", running.name)));
             running.tell(Command::EnforceRebalance);
         }
     }
@@ -385,7 +385,7 @@ impl World {
                     self.history.record(Event::CommittedAtEnd { partition, offset: committed.offset });
                 }
             }
-            Err(error) => self.history.did(format!("the committed offsets cannot be had: {error}")),
+            Err(error) => self.history.record(Event::did(format!("the committed offsets cannot be had: {error}"))),
         }
     }
 

@@ -1,14 +1,11 @@
-//! What happened, in order, each event with its virtual time: what the checker judges, what a failure is told by, and what
-//! two runs of one seed are compared by.
+//! What may happen to a group.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Write as _};
-use std::hash::{DefaultHasher, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
 use std::time::Duration;
 
 use ottla::TopicPartition;
-use tokio::time::Instant;
+use protocol_tests::simulation::{self, Mishap};
 
 /// A member of the group: which of the scenario's, and which of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +19,11 @@ impl fmt::Display for Name {
         write!(formatter, "m{}.{}", self.member, self.life)
     }
 }
+
+/// The history of a run.
+pub(crate) type History = simulation::History<Event>;
+/// An event of it, and when it was.
+pub(crate) type Entry = simulation::Entry<Event>;
 
 /// Some partitions.
 pub(crate) type Partitions = BTreeSet<TopicPartition>;
@@ -81,6 +83,22 @@ pub(crate) enum Event {
     Leaked { tasks: usize },
     /// Something panicked.
     Panicked { message: String },
+}
+
+impl Event {
+    pub(crate) fn did(what: impl Into<String>) -> Self {
+        Self::Did { what: what.into() }
+    }
+}
+
+impl From<Mishap> for Event {
+    fn from(mishap: Mishap) -> Self {
+        match mishap {
+            Mishap::Overran { bound } => Self::Unsettled { state: format!("it ran for more than {bound:?}") },
+            Mishap::Leaked { tasks } => Self::Leaked { tasks },
+            Mishap::Panicked { message } => Self::Panicked { message },
+        }
+    }
 }
 
 impl fmt::Display for Event {
@@ -146,76 +164,4 @@ fn list(partitions: &Partitions) -> String {
         return "nothing".to_owned();
     }
     partitions.iter().map(TopicPartition::to_string).collect::<Vec<_>>().join(" ")
-}
-
-/// An event, and when it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// Virtual time since the start.
-    pub(crate) at: Duration,
-    pub(crate) event: Event,
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:>11.6} {}", self.at.as_secs_f64(), self.event)
-    }
-}
-
-/// Where events are written down. A clone is the same book.
-#[derive(Clone, Debug)]
-pub(crate) struct History {
-    started: Instant,
-    entries: Arc<Mutex<Vec<Entry>>>,
-}
-
-impl History {
-    /// Begins now. Needs a runtime, whose clock it goes by.
-    pub(crate) fn begin() -> Self {
-        Self { started: Instant::now(), entries: Arc::default() }
-    }
-
-    pub(crate) fn record(&self, event: Event) {
-        let at = self.started.elapsed();
-        self.entries().push(Entry { at, event });
-    }
-
-    /// Records what is found out once the runtime has stopped.
-    pub(crate) fn record_at_end(&self, event: Event) {
-        let at = self.entries().last().map_or(Duration::ZERO, |last| last.at);
-        self.entries().push(Entry { at, event });
-    }
-
-    pub(crate) fn did(&self, what: impl Into<String>) {
-        self.record(Event::Did { what: what.into() });
-    }
-
-    /// All of it so far.
-    pub(crate) fn snapshot(&self) -> Vec<Entry> {
-        self.entries().clone()
-    }
-
-    /// Looks at it without copying.
-    pub(crate) fn with<R>(&self, look: impl FnOnce(&[Entry]) -> R) -> R {
-        look(&self.entries())
-    }
-
-    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The history as text, a line an event.
-pub(crate) fn text(entries: &[Entry]) -> String {
-    entries.iter().fold(String::new(), |mut text, entry| {
-        writeln!(text, "{entry}").unwrap();
-        text
-    })
-}
-
-/// A number that is the same for the same history, and hardly ever for another.
-pub(crate) fn digest(entries: &[Entry]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text(entries).as_bytes());
-    hasher.finish()
 }

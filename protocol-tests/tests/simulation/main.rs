@@ -16,7 +16,6 @@
 mod cancel_safety;
 mod checker;
 mod conductor;
-mod dropping;
 mod faults;
 mod history;
 mod member;

@@ -249,7 +249,8 @@ impl AwaitedFetch {
         if closest.clone().any(|node| Some(node) == partition.leader()) {
             return None;
         }
-        let has_offset = |node: &NodeId| partition.end_on(*node) >= fetch_offset;
+        let start = partition.log.start_offset();
+        let has_offset = |node: &NodeId| (start..=partition.end_on(*node)).contains(&fetch_offset);
         // Of equals the first, as they stand among the replicas.
         closest.filter(has_offset).rev().max_by_key(|node| partition.end_on(*node))
     }

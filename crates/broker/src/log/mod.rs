@@ -142,6 +142,8 @@ impl Log {
         let keep = self.batches.partition_point(|entry| entry.last_offset < end);
         if keep == self.batches.len() {
             self.end_offset = self.end_of_batches();
+            // Whoever led from there on, and wrote nothing, leaves no trace.
+            self.epochs.truncate(self.end_offset);
             return Vec::new();
         }
         let mut removed = Vec::new();

@@ -30,6 +30,21 @@ fn reads_end_at_the_last_batch_that_is_whole_below_the_limit() {
 }
 
 #[test]
+fn a_leader_that_wrote_nothing_leaves_no_trace_of_its_epoch_in_what_was_written_before_it() {
+    let mut log = Log::default();
+    append(&mut log, 10, 100, 0);
+    let removed = log.truncate(0);
+    log.epochs.assign(1, 0);
+    // The replica that had it all leads again.
+    log.truncate(0);
+    for batch in &removed {
+        log.append_stored(batch);
+    }
+    log.epochs.assign(2, 10);
+    assert_eq!(log.epochs.end_of(0, 10), Some((0, 10)));
+}
+
+#[test]
 fn the_last_batch_of_a_read_may_be_cut_and_the_first_may_not() {
     let mut log = log_of(3);
     assert_eq!(log.read(0, 30, 150, true).len(), 150);

@@ -37,6 +37,8 @@ struct Copy {
     shared_end: i64,
     /// What follows there, and is not in the owner's log.
     tail: Vec<StoredBatch>,
+    /// Where its log began when it last had more than the owner's: what was deleted from it before is gone for good.
+    start_offset: i64,
     /// Since when it has not held all that the leader has.
     lagging_since: Option<Instant>,
 }
@@ -233,18 +235,21 @@ impl Partition {
     /// Makes the log that of `node`; what only the others have goes into their tails.
     fn switch_owner(&mut self, node: NodeId) {
         let Some(copy) = self.copies.remove(&node) else { return };
+        let start_offset = self.log.start_offset();
         let removed = self.log.truncate(copy.shared_end);
         for other in self.copies.values_mut() {
             if other.shared_end > copy.shared_end {
                 let shared = removed.iter().filter(|batch| batch.entry.last_offset < other.shared_end).cloned();
                 other.tail = shared.chain(std::mem::take(&mut other.tail)).collect();
                 other.shared_end = copy.shared_end;
+                other.start_offset = start_offset;
             }
         }
-        let former = Copy { shared_end: copy.shared_end, tail: removed, lagging_since: None };
+        let former = Copy { shared_end: copy.shared_end, tail: removed, start_offset, lagging_since: None };
         self.copies.insert(self.owner, former);
         self.owner = node;
         copy.tail.iter().for_each(|batch| self.log.append_stored(batch));
+        self.log.delete_before(copy.start_offset);
     }
 
     /// The offset behind the last record that `node` has.

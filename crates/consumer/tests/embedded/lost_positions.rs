@@ -72,6 +72,21 @@ fn at(offset: i64, epoch: i32) -> ottla_consumer::DivergingOffset {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_stream_had_yielded_when_it_was_dropped_is_compared_with_the_log_too() {
+    let (setup, leader) = with_lagging_followers().await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let mut records = consumer.stream();
+    for offset in 0..15 {
+        assert_eq!(records.next().await.unwrap().unwrap().offset(), offset);
+    }
+    drop(records);
+    truncate(&setup, leader).await;
+    setup.append(0, 15).await;
+    assert_eq!(read_on(&mut consumer, 15).await, (10..25).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_wants_to_be_told_of_a_truncation_decides_by_a_seek() {
     for policy in [AutoOffsetReset::Earliest, AutoOffsetReset::None] {
         let (setup, leader) = with_lagging_followers().await;

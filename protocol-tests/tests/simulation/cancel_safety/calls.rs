@@ -5,9 +5,9 @@ use std::pin::Pin;
 
 use ottla::consumer::Error;
 use ottla::{ConsumerHandle, OffsetAndMetadata, TopicPartition};
+use protocol_tests::simulation::dropping::drop_after;
 
 use super::setup::{PARTITIONS, RECORDS, Seen, Setup, TOPIC, all_partitions, at_each_poll, in_time, read};
-use crate::dropping::drop_after;
 
 type Call = fn(ConsumerHandle) -> Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ottla::PartitionStream;
 use ottla::consumer::HandlerResult;
+use protocol_tests::simulation::dropping::drop_after;
 
 use super::setup::{PARTITIONS, RECORDS, Seen, Setup, TOPIC, at_each_poll, in_time, read, read_again};
-use crate::dropping::drop_after;
 
 /// Whoever comes next finds all that was not committed, and nothing is committed that was not read.
 async fn is_taken_over(setup: &Setup, seen: &Seen) {

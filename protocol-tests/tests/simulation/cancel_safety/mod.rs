@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ottla::Consumer;
+use protocol_tests::simulation::dropping::drop_after;
 
 use self::setup::{Careful, LONG, PARTITIONS, RECORDS, Seen, Setup, TOPIC, at_each_poll, in_time, read};
-use crate::dropping::drop_after;
 
 /// Another member, polled in a task of its own until it is told to close.
 struct Other {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use ottla::PartitionStream;
+use protocol_tests::simulation::dropping::drop_after;
 use tokio::task::JoinSet;
 
 use super::setup::{PARTITIONS, RECORDS, Seen, Setup, TOPIC, in_time};
-use crate::dropping::drop_after;
 
 /// After more polls than these, every future here has ended by itself: the first one, which joins, takes the most.
 const POLLS: u32 = 25;

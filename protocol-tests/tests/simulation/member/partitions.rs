@@ -7,10 +7,10 @@ use fastrand::Rng;
 use ottla::consumer::Error;
 use ottla::consumer::HandlerResult;
 use ottla::{Consumer, ConsumerHandle, PartitionStream};
+use protocol_tests::simulation::dropping::drop_after;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Command, Member, SLACK};
-use crate::dropping::drop_after;
 
 /// Runs until it is told to close; how it ended.
 pub(super) async fn run(

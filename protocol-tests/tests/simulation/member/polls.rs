@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ottla::{Batch, Batches, Consumer, OffsetAndMetadata};
+use protocol_tests::simulation::dropping::drop_after;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{Command, Member, SLACK};
-use crate::dropping::drop_after;
 use crate::sabotage::Sabotage;
 use crate::scenario::Commits;
 

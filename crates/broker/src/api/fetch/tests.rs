@@ -170,6 +170,23 @@ fn a_client_is_sent_to_the_replica_in_its_rack() {
 }
 
 #[test]
+fn it_is_the_leader_who_says_that_an_offset_was_deleted() {
+    let settings = Settings {
+        racks: ["a", "b", "c"].map(str::to_owned).to_vec(),
+        fetch_from_closest_replica: true,
+        ..Settings::default()
+    };
+    let mut cluster = TestCluster::with(settings, &[]);
+    cluster.produce(batch(&[0]));
+    cluster.produce(batch(&[0]));
+    let key = cluster.key;
+    cluster.change(|state| state.delete_before(key, 1));
+    let from_rack = |offset| FetchRequest { rack_id: "c".to_owned(), max_wait_ms: 0, ..fetch(offset) };
+    assert_eq!(cluster.fetch_with(0, from_rack(0)).error_code, ErrorCode::OffsetOutOfRange);
+    assert_eq!(cluster.fetch_with(0, from_rack(1)).preferred_read_replica, NodeId(2));
+}
+
+#[test]
 fn a_follower_that_lags_serves_what_it_has_and_nothing_beyond() {
     let racks = ["a", "b", "c"].map(str::to_owned).to_vec();
     let settings = Settings { racks, fetch_from_closest_replica: true, ..Settings::default() };

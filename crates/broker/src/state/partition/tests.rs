@@ -65,6 +65,19 @@ fn an_in_sync_replica_takes_over_without_losing_what_was_acknowledged() {
 }
 
 #[test]
+fn what_was_deleted_from_a_log_does_not_come_back_with_it() {
+    let mut partition = partition(|_| false);
+    partition.drop_laggards(now() + Duration::from_secs(30), Duration::ZERO);
+    assert_eq!((partition.in_sync(), partition.high_watermark()), (&[A][..], 15));
+    partition.log.delete_before(12);
+    // A is down for a while, and nobody else may lead.
+    partition.lose(A, Loss::Unreplicated);
+    assert!(partition.elect(|node| node != A, false));
+    assert!(partition.elect(|_| true, false));
+    assert_eq!((partition.leader(), partition.log.start_offset(), partition.log.end_offset()), (Some(A), 12, 15));
+}
+
+#[test]
 fn a_tail_that_only_the_dead_leader_has_is_lost() {
     let mut partition = partition(|_| false);
     partition.fence(A);

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Polls a future so many times, and drops it if it has not ended by then. With 0 polls it never begins.
-pub(crate) async fn drop_after<F: Future>(polls: u32, future: F) -> Option<F::Output> {
+pub async fn drop_after<F: Future>(polls: u32, future: F) -> Option<F::Output> {
     DropAfter { future: Some(Box::pin(future)), polls_left: polls }.await
 }
 
