@@ -69,6 +69,8 @@ pub(crate) struct Partition {
     pub(crate) failures: u32,
     /// How many of them brought bytes, but no whole batch.
     pub(crate) cut_answers: u32,
+    /// How often a leader has been asked for an epoch after its own.
+    pub(crate) answers_from_behind: u32,
     /// The fetch offset that its broker has been asked for, and the number after which it was.
     pub(crate) asked: Option<(i64, u64)>,
     /// How large its batches are.
@@ -166,6 +168,7 @@ impl Partition {
             not_before: None,
             failures: 0,
             cut_answers: 0,
+            answers_from_behind: 0,
             asked: None,
             sizes: BatchSizes::default(),
             high_watermark: None,
@@ -185,6 +188,7 @@ impl Partition {
         self.not_before = None;
         self.failures = 0;
         self.cut_answers = 0;
+        self.answers_from_behind = 0;
         self.position_epoch = None;
         self.is_recreated = false;
         self.epochs = ReadEpochs::default();
@@ -251,6 +255,7 @@ impl Partition {
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
         self.cut_answers = 0;
+        self.answers_from_behind = 0;
         self.not_before = None;
     }
 
