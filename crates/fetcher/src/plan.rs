@@ -126,11 +126,13 @@ impl State {
             match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
                     partition.in_flight = Some(mark);
-                    partition.asked = Some((reading.offset, *generations));
+                    let asked = partition.asked.filter(|(offset, _)| *offset == reading.offset);
+                    partition.asked = asked.or(Some((reading.offset, *generations)));
                     broker.session.read(partition.topic_of(), partition.name.partition, place, reading);
                 }
                 waits => {
                     partition.in_flight.take_if(|id| *id == mark);
+                    partition.asked = None;
                     broker.session.leave(&partition.name.topic, partition.name.partition);
                     let until = partition.not_before.filter(|_| waits.is_some());
                     broker.backing_off.extend(until.map(|until| (until, place)));
