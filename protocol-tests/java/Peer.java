@@ -57,6 +57,7 @@ public final class Peer {
             case "describe": return describe(request);
             case "move_leader": return moveLeader(request);
             case "delete_records": return deleteRecords(request);
+            case "elect_uncleanly": return electUncleanly(request);
             case "members": return members(request);
             default: throw new IllegalArgumentException("unknown op " + request.get("op"));
         }
@@ -167,6 +168,14 @@ public final class Peer {
             long start = admin.deleteRecords(Map.of(partition, before)).lowWatermarks().get(partition)
                     .get(1, TimeUnit.MINUTES).lowWatermark();
             return json.getNodeFactory().numberNode(start);
+        }
+    }
+
+    static JsonNode electUncleanly(JsonNode request) throws Exception {
+        TopicPartition partition = new TopicPartition(request.get("topic").asText(), request.get("partition").asInt());
+        try (Admin admin = Admin.create(settings(request))) {
+            admin.electLeaders(ElectionType.UNCLEAN, Set.of(partition)).all().get(1, TimeUnit.MINUTES);
+            return json.nullNode();
         }
     }
 

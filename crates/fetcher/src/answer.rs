@@ -274,6 +274,8 @@ impl State {
         }
         // The main lane may have come back meanwhile, found these partitions in flight, and be waiting for a change.
         hints.is_for_others |= fetch.lane == Lane::Aside || !self.stale_topics.is_empty();
+        // What backs off now is to be fetched aside when it is due, where the main lane is parked by then.
+        hints.is_for_others |= std::mem::take(&mut self.is_news);
         hints
     }
 
@@ -383,8 +385,8 @@ impl State {
         }
     }
 
-    /// A broker may cut the first batch of any partition but the first, which this one will be soon. After some
-    /// attempts there is no hope.
+    /// A broker may cut the first batch of any partition but the first, which this one will be when it is named by turn. After
+    /// some attempts there is no hope.
     fn handle_no_whole_batch(&mut self, fetch: &Fetch, place: usize, generation: u64, bytes: usize, now: Instant) {
         let Some(partition) = self.partition_mut(place) else { return };
         partition.cut_answers = partition.cut_answers.saturating_add(1);

@@ -90,7 +90,7 @@ pub(crate) fn whole_batches(max_bytes: usize, asked: impl IntoIterator<Item = (B
         if bytes > left {
             let end = if sizes.each == 0 { max_bytes } else { before + sizes.whole_number(left).unwrap_or(0) };
             // Where it is not worth while, some is lost rather than less asked for.
-            return if end >= max_bytes / 2 { end } else { max_bytes };
+            return if end > max_bytes / 2 { end } else { max_bytes };
         }
         before += bytes;
     }
@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(whole_batches(135, all), 90 + 40);
         assert_eq!(whole_batches(120, all), 90, "there is no room for one of the second");
         assert_eq!(whole_batches(29, all), 29, "for none at all");
+        assert_eq!(whole_batches(1, all), 1, "who asks for nothing is answered at once, again and again");
         assert_eq!(whole_batches(150, [(alike(30), 60), (alike(100), 100)]), 150, "it would be less than half");
         assert_eq!(whole_batches(150, [(alike(30), 90), (alike(0), 100)]), 150, "they are not alike");
     }

@@ -3,7 +3,7 @@
 //! One queue in the order of arrival, so that the oldest answer's memory is the first to be free again; what belongs to
 //! a paused partition stands aside, in its own order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -138,27 +138,34 @@ impl Buffered {
 
     /// Drops what belongs to a partition: it is not wanted any more.
     pub(crate) fn discard(&mut self, place: usize) {
-        let bytes = self.remove(place);
+        self.discard_all(&BTreeSet::from([place]));
+    }
+
+    fn discard_all(&mut self, places: &BTreeSet<usize>) {
+        let bytes = self.remove(places);
         self.drop_unwanted(bytes);
     }
 
     /// The same of what is fetched again.
     pub(crate) fn give_up(&mut self, place: usize) {
-        let bytes = self.remove(place);
+        let bytes = self.remove(&BTreeSet::from([place]));
         self.drop_given_up(bytes);
     }
 
-    fn remove(&mut self, place: usize) -> usize {
+    fn remove(&mut self, places: &BTreeSet<usize>) -> usize {
         let mut bytes = 0;
         self.queue.retain(|entry| {
-            let stays = entry.place() != Some(place);
+            let stays = entry.place().is_none_or(|place| !places.contains(&place));
             if !stays {
                 bytes += entry.record_bytes();
             }
             stays
         });
-        let aside = self.paused.get_mut(&place).map(|aside| aside.drain(..));
-        bytes + aside.into_iter().flatten().map(|entry| entry.record_bytes()).sum::<usize>()
+        for place in places {
+            let aside = self.paused.get_mut(place).map(|aside| aside.drain(..));
+            bytes += aside.into_iter().flatten().map(|entry| entry.record_bytes()).sum::<usize>();
+        }
+        bytes
     }
 
     /// Puts aside what belongs to a partition, and what will come.
@@ -230,10 +237,10 @@ impl Buffered {
         given_up.into_iter().map(|(place, (generation, position))| (place, generation, position)).collect()
     }
 
-    /// A partition is no longer assigned.
-    pub(crate) fn forget(&mut self, place: usize) {
-        self.discard(place);
-        self.paused.remove(&place);
+    /// Partitions are no longer assigned.
+    pub(crate) fn forget(&mut self, places: &BTreeSet<usize>) {
+        self.discard_all(places);
+        self.paused.retain(|place, _| !places.contains(place));
     }
 }
 

@@ -138,8 +138,8 @@ impl State {
                 let mark = from.and_then(|node| self.brokers.get(&node)).map(|broker| broker.session_mark);
                 partition.in_flight.take_if(|id| Some(*id) == mark);
                 partition.asked = None;
-                let name = partition.name.clone();
-                self.unlist(place, from, name);
+                let (turn, name) = (partition.listed.turn, partition.name.clone());
+                self.unlist(place, from, turn, name);
             }
             if let Some(node) = to {
                 let broker = self.broker(node);
@@ -154,15 +154,15 @@ impl State {
     pub(crate) fn unlist_place(&mut self, place: usize) {
         self.changed.stranded.remove(&place);
         let Some(partition) = self.partitions.get(place).and_then(Option::as_ref) else { return };
-        let (at, name) = (partition.listed.at, partition.name.clone());
-        self.unlist(place, at, name);
+        let (Listed { at, turn, .. }, name) = (partition.listed, partition.name.clone());
+        self.unlist(place, at, turn, name);
     }
 
-    fn unlist(&mut self, place: usize, at: Option<NodeId>, name: TopicPartition) {
+    fn unlist(&mut self, place: usize, at: Option<NodeId>, turn: u64, name: TopicPartition) {
         let Some(broker) = at.and_then(|node| self.brokers.get_mut(&node)) else { return };
         broker.places.remove(&place);
         broker.changed.remove(&place);
-        broker.behind.retain(|(_, behind)| *behind != place);
+        broker.behind.remove(&(turn, place));
         broker.gone.insert(name);
     }
 

@@ -128,6 +128,10 @@ impl State {
                     partition.in_flight = Some(mark);
                     let asked = partition.asked.filter(|(offset, _)| *offset == reading.offset);
                     partition.asked = asked.or(Some((reading.offset, *generations)));
+                    if partition.cut_answers > 0 {
+                        // Named behind others, it may never have room for a whole batch; a full request names it in its turn.
+                        broker.session.begin_anew();
+                    }
                     broker.session.read(partition.topic_of(), partition.name.partition, place, reading);
                 }
                 waits => {
@@ -143,15 +147,14 @@ impl State {
 
     fn next_aside(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {
         let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
-        let due = self.due_aside(broker, now);
+        let (due, next_due) = self.due_aside(broker, now);
+        if due.is_empty() {
+            return NextFetch::Wait(next_due);
+        }
         let max_wait = match broker.wait_aside(now, self.config.fetch_max_wait) {
             Ok(max_wait) => max_wait,
-            // When neither the lane nor a partition is due, a look at the first of the two is early, and harmless.
-            Err(until) => return NextFetch::Wait(due.map_or_else(|due| due, |_| until)),
-        };
-        let due = match due {
-            Ok(due) => due,
-            Err(until) => return NextFetch::Wait(until),
+            // Those that are due may all have joined the main lane by the time when the next is.
+            Err(until) => return NextFetch::Wait(until.or(next_due)),
         };
         let mut session = Session::default();
         for place in &due {
@@ -182,8 +185,8 @@ impl State {
         self.send(fetch, now)
     }
 
-    /// The places of the partitions that may be fetched aside now; if there are none, when there will be.
-    fn due_aside(&self, broker: &Broker, now: Instant) -> Result<Vec<usize>, Option<Instant>> {
+    /// The places of the partitions that may be fetched aside now, and when there will be more.
+    fn due_aside(&self, broker: &Broker, now: Instant) -> (Vec<usize>, Option<Instant>) {
         let mut due = Vec::new();
         let mut earliest = broker.next_back();
         for place in &broker.changed {
@@ -195,7 +198,7 @@ impl State {
                 _ => due.push(*place),
             }
         }
-        if due.is_empty() { Err(earliest) } else { Ok(due) }
+        (due, earliest)
     }
 
     fn occasion(&self, usage: Usage, broker: &Broker, session: &Session) -> Occasion {

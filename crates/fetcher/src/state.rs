@@ -51,7 +51,7 @@ pub(crate) struct State {
     pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
-    /// Whether a poll has changed what the tasks have to do.
+    /// Whether a poll, or a partition that has to wait, has changed what the tasks have to do.
     pub(crate) is_news: bool,
     /// Whether a partition may be awaiting its start: saves looking at all of them in each poll.
     may_await: bool,
@@ -93,9 +93,8 @@ impl State {
     /// Replaces the assignment. A partition that was assigned already goes on where it is, unless a start is given.
     pub(crate) fn assign(&mut self, assignment: BTreeMap<TopicPartition, Option<StartAt>>, metadata: &Metadata) {
         let gone: Vec<_> = self.places.keys().filter(|name| !assignment.contains_key(*name)).cloned().collect();
-        for name in gone {
-            self.unassign(&name);
-        }
+        let gone = gone.iter().filter_map(|name| self.unassign(name)).collect();
+        self.buffered.forget(&gone);
         for (name, start) in assignment {
             match (self.places.get(&name).copied(), start) {
                 (Some(place), Some(start)) => self.start(place, start),
@@ -122,14 +121,15 @@ impl State {
         self.to_validate.insert(place);
     }
 
-    fn unassign(&mut self, name: &TopicPartition) {
-        let Some(place) = self.places.remove(name) else { return };
+    /// Returns where the partition had its place.
+    fn unassign(&mut self, name: &TopicPartition) -> Option<usize> {
+        let place = self.places.remove(name)?;
         self.unlist_place(place);
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = None;
         }
         self.free_places.push(place);
-        self.buffered.forget(place);
+        Some(place)
     }
 
     /// Reads on from elsewhere. What is buffered is dropped, and what is in flight will be.
@@ -350,6 +350,7 @@ impl State {
         let not_before = now + self.delay(failures);
         if let Some(partition) = self.current(place, generation) {
             partition.failed(not_before);
+            self.is_news = true;
         }
     }
 

@@ -553,10 +553,33 @@ fn a_partition_that_backs_off_beside_a_parked_fetch_goes_aside_when_it_is_due() 
 }
 
 #[test]
+fn the_lane_aside_is_told_of_each_back_off_and_waits_for_it_whichever_lane_looks_first() {
+    let whole = batch(0, 5, none());
+    let no_whole_batch = vec![data(0, &[whole.slice(..whole.len() - 1)]), data(1, &[])];
+    let left_out = vec![data(1, &[])];
+    for partitions in [no_whole_batch, left_out] {
+        for aside_is_first in [true, false] {
+            let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
+            let fetch = send(&mut state, Lane::Main, now);
+            assert!(answer(&mut state, &fetch, partitions.clone(), now).is_for_others);
+            let due = state.partition(state.places[&name(0)]).unwrap().not_before.unwrap();
+            if aside_is_first {
+                assert!(matches!(next(&mut state, Lane::Aside, now), NextFetch::Wait(Some(until)) if until == due));
+            }
+            assert_eq!(asked(&send(&mut state, Lane::Main, now)), [(1, 0)]);
+            if !aside_is_first {
+                assert!(matches!(next(&mut state, Lane::Aside, now), NextFetch::Wait(Some(until)) if until == due));
+            }
+            assert_eq!(asked(&send(&mut state, Lane::Aside, due)), [(0, 0)]);
+        }
+    }
+}
+
+#[test]
 fn what_an_answer_leaves_out_is_asked_for_again_after_a_back_off() {
     let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
     let fetch = send(&mut state, Lane::Main, now);
-    answer(&mut state, &fetch, vec![data(0, &[])], now);
+    assert!(answer(&mut state, &fetch, vec![data(0, &[])], now).is_for_others);
     assert_eq!(asked(&send(&mut state, Lane::Main, now)), [(0, 0)]);
 }
 

@@ -162,6 +162,12 @@ impl JavaPeer {
         .map(drop)
     }
 
+    /// Has any replica of the partition that is up lead it, in sync or not.
+    pub async fn elect_uncleanly(&mut self, bootstrap: &str, topic: &str, partition: i32) -> io::Result<()> {
+        let request = json!({"op": "elect_uncleanly", "bootstrap": bootstrap, "topic": topic, "partition": partition});
+        self.ask(&request).await.map(drop)
+    }
+
     /// Ends the process and waits for it.
     pub async fn end(mut self) -> io::Result<()> {
         drop(self.requests);

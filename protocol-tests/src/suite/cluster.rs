@@ -250,6 +250,16 @@ impl TestCluster {
         }
     }
 
+    /// Has any replica of a partition that is up lead it, in sync or not, unless the cluster has done so by itself: Kafka before
+    /// 3.9 does not, whatever the topic's settings.
+    pub async fn elect_uncleanly(&self, topic: &str, partition: i32) {
+        if let Backend::Kafka(kafka) = &self.backend {
+            // Refused where there is a leader, or none is up yet. Whoever calls waits for the leader.
+            let bootstrap = self.bootstrap_servers();
+            let _: std::io::Result<()> = kafka.peer().await.elect_uncleanly(&bootstrap, topic, partition).await;
+        }
+    }
+
     /// Stops a node in an orderly way.
     pub async fn stop_node(&self, node: i32) {
         match &self.backend {

@@ -205,6 +205,7 @@ async fn an_unclean_election_takes_the_reader_back_to_where_the_logs_parted(clus
     cluster.kill_node(leader).await;
     cluster.start_node(follower).await;
     eventually("the follower leads", async || {
+        cluster.elect_uncleanly(&topic, 0).await;
         (describe(&client, &topic).await?.partitions.first()?.leader == Some(NodeId(follower))).then_some(())
     })
     .await;

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use ottla::admin::NewTopic;
-use ottla::{Client, NodeId};
+use ottla::{Client, NodeId, TopicPartition};
 
 use crate::{Failure, Setting};
 
-/// Makes a topic without followers, whose partitions the brokers lead in turn.
+/// How long the brokers may take.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Makes a topic without followers, whose partitions the brokers lead in turn, and waits until all can be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The brokers to start from.
@@ -34,7 +37,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     for Setting { name, value } in &arguments.configs {
         topic = topic.config(name, value);
     }
-    client.admin().create_topics([topic]).timeout(Duration::from_mins(2)).await?.all()?;
+    client.admin().create_topics([topic]).timeout(PATIENCE).await?.all()?;
+    // Brokers make the logs of thousands of partitions one after the other, long after they have said yes.
+    let consumer = client.consumer().default_api_timeout(PATIENCE).build()?;
+    let all = (0..arguments.partitions).map(|partition| TopicPartition::new(arguments.topic.as_str(), partition));
+    consumer.end_offsets(all).await?;
+    consumer.close().await?;
     client.close().await;
     Ok(())
 }

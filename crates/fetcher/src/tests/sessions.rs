@@ -74,6 +74,27 @@ fn ten_thousand_partitions_cost_nothing_but_for_those_that_have_records() {
 }
 
 #[test]
+fn a_broker_that_partitions_leave_keeps_nothing_of_those_of_which_it_had_more() {
+    let now = Instant::now();
+    let mut state = in_session(4, now);
+    for round in 0..3 {
+        let fetch = send(&mut state, Lane::Main, now);
+        let all = (0..4).map(|partition| records(partition, round * 5)).collect();
+        answer_in_session(&mut state, &fetch, all, now);
+        assert_eq!(state.brokers[&ONE].behind.len(), 4);
+    }
+    for partition in [0, 2] {
+        lead(&mut state, partition, TWO);
+    }
+    state.sort();
+    let places: Vec<_> = state.brokers[&ONE].behind.iter().map(|(_, place)| *place).collect();
+    assert_eq!(places, [1, 3].map(|partition| state.places[&name(partition)]));
+    state.assign([(name(1), None)].into(), &ottla_cluster::Metadata::default());
+    assert!(state.brokers[&ONE].behind.len() <= 1);
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::from([(1, (0..15).collect())]));
+}
+
+#[test]
 fn a_request_is_as_long_for_ten_thousand_partitions_at_rest_as_for_one() {
     let now = Instant::now();
     let lengths = [1, 10_000].map(|partitions| {
@@ -151,6 +172,21 @@ fn what_backs_off_leaves_the_session_and_joins_again_when_it_is_due() {
     let due = state.partition(state.places[&name(0)]).unwrap().not_before.unwrap();
     answer_in_session(&mut state, &fetch, vec![], due);
     assert_eq!(said(&send(&mut state, Lane::Main, due)), (SESSION, 3, vec![(0, 0)], vec![]));
+}
+
+#[test]
+fn what_came_without_a_whole_batch_is_named_before_what_had_its_turn_when_it_joins_again() {
+    let now = Instant::now();
+    let mut state = in_session(2, now);
+    let fetch = send(&mut state, Lane::Main, now);
+    let whole = batch(0, 5, none());
+    answer_in_session(&mut state, &fetch, vec![records(0, 0), data(1, &[whole.slice(..whole.len() - 1)])], now);
+    let fetch = send(&mut state, Lane::Main, now);
+    assert_eq!(said(&fetch), (SESSION, 2, vec![(0, 5)], vec![1]));
+    let due = state.partition(state.places[&name(1)]).unwrap().not_before.unwrap();
+    answer_in_session(&mut state, &fetch, vec![records(0, 5)], due);
+    // A broker need not move to the end of the session what it has served.
+    assert_eq!(said(&send(&mut state, Lane::Main, due)), (SESSION, 0, vec![(1, 0), (0, 10)], vec![]));
 }
 
 #[test]

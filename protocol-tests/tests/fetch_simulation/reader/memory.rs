@@ -15,9 +15,11 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(plan: &ReaderPlan, largest_batch_bytes: usize) -> Self {
-        // What does not fit into the bound comes alone: the answer that brings the batch, and what that decompresses to.
+        // A batch that does not fit into the bound, together with the answer that brings it, may go beyond it, alone.
         let rounded_bytes = largest_batch_bytes + largest_batch_bytes / 8 + ROUNDED_UP_BYTES;
-        let limit_bytes = plan.fetch_buffer_max_bytes.max(2 * rounded_bytes);
+        let bound_bytes = plan.fetch_buffer_max_bytes;
+        let fits = 2 * rounded_bytes <= bound_bytes;
+        let limit_bytes = if fits { bound_bytes } else { bound_bytes + 2 * rounded_bytes };
         Self { limit_bytes, peak_bytes: 0 }
     }
 
