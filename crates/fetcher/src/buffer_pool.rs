@@ -188,13 +188,20 @@ impl BufferPool {
     /// share of it is dropped. A small batch does not keep a large buffer: it is copied out of it.
     pub(crate) fn share(&self, memory: Vec<u8>, length: usize) -> Bytes {
         if length == 0 {
-            // Nobody is told: whoever tries in vain would be woken by that, and try again.
-            self.shared.memory().give_back(memory, Purpose::Batch);
+            let mut pool = self.shared.memory();
+            pool.give_back(memory, Purpose::Batch);
+            let served = pool.serve_waiting(&self.shared);
+            drop(pool);
+            deliver(served);
+            // Nobody else is told: whoever tries in vain would be woken by that, and try again.
             return Bytes::new();
         }
         let unused = memory.len().saturating_sub(length);
         let buffer = PooledBuffer::of_batch(memory, length, &self.shared);
-        if unused > MOST_UNUSED_BYTES && unused / 4 > length && self.may_grow(length) {
+        let is_copied = unused > MOST_UNUSED_BYTES && unused / 4 > length && self.may_grow(length);
+        // It has been opened: what is opened next is not alone.
+        self.shared.memory().batch_is_alone = false;
+        if is_copied {
             return Bytes::from_owner(PooledBuffer::of_batch(buffer.as_ref().to_vec(), length, &self.shared));
         }
         Bytes::from_owner(buffer)
@@ -586,5 +593,27 @@ mod tests {
             let least = length + PAGE_BYTES;
             assert!(size >= least && size <= least + least / 8 + PAGE_BYTES, "{length} became {size}");
         }
+    }
+
+    #[test]
+    fn only_one_batch_goes_beyond_the_bound_where_it_is_alone() {
+        let pool = BufferPool::new(64 * KIB);
+        pool.batch_waits();
+        pool.batch_is_alone();
+        assert!(pool.may_grow(100 * KIB));
+        let alone = pool.share(vec![0; 100 * KIB], 100 * KIB);
+        assert!(!pool.may_grow(1), "the next one is not");
+        drop(alone);
+        assert!(pool.may_grow(1));
+    }
+
+    #[test]
+    fn memory_that_a_batch_did_not_need_serves_who_waits() {
+        let pool = BufferPool::new(64 * KIB);
+        assert!(pool.may_grow(60 * KIB));
+        let mut waiting = pool.acquire(50 * KIB);
+        assert!(poll_once(&mut waiting).is_none());
+        assert!(pool.share(vec![0; 60 * KIB], 0).is_empty());
+        assert!(poll_once(&mut waiting).is_some());
     }
 }

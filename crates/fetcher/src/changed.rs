@@ -26,7 +26,8 @@ use crate::state::State;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Listed {
     is_touched: bool,
-    at: Option<NodeId>,
+    /// The broker that it is fetched from, as of the last [sorting](State::sort).
+    pub(crate) at: Option<NodeId>,
     /// Counts the answers that brought records: who was served last comes last (KIP-74).
     pub(crate) turn: u64,
 }
@@ -136,6 +137,7 @@ impl State {
                 partition.listed.at = to;
                 let mark = from.and_then(|node| self.brokers.get(&node)).map(|broker| broker.session_mark);
                 partition.in_flight.take_if(|id| Some(*id) == mark);
+                partition.asked = None;
                 let (turn, name) = (partition.listed.turn, partition.name.clone());
                 self.unlist(place, from, turn, name);
             }

@@ -126,7 +126,8 @@ impl State {
             match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
                     partition.in_flight = Some(mark);
-                    partition.asked = Some((reading.offset, *generations));
+                    let asked = partition.asked.filter(|(offset, _)| *offset == reading.offset);
+                    partition.asked = asked.or(Some((reading.offset, *generations)));
                     if partition.cut_answers > 0 {
                         // Named behind others, it may never have room for a whole batch; a full request names it in its turn.
                         broker.session.begin_anew();
@@ -135,6 +136,7 @@ impl State {
                 }
                 waits => {
                     partition.in_flight.take_if(|id| *id == mark);
+                    partition.asked = None;
                     broker.session.leave(&partition.name.topic, partition.name.partition);
                     let until = partition.not_before.filter(|_| waits.is_some());
                     broker.backing_off.extend(until.map(|until| (until, place)));
