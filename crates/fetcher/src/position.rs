@@ -69,6 +69,8 @@ pub(crate) struct Partition {
     pub(crate) failures: u32,
     /// How many of them brought bytes, but no whole batch.
     pub(crate) cut_answers: u32,
+    /// How often a leader has been asked for an epoch after its own.
+    pub(crate) answers_from_behind: u32,
     /// The fetch offset that the broker where it is [listed](Listed::at) is asked for by each request of the main lane, and the
     /// number after which these are. `None`: it is not in all of them.
     pub(crate) asked: Option<(i64, u64)>,
@@ -167,6 +169,7 @@ impl Partition {
             not_before: None,
             failures: 0,
             cut_answers: 0,
+            answers_from_behind: 0,
             asked: None,
             sizes: BatchSizes::default(),
             high_watermark: None,
@@ -186,6 +189,7 @@ impl Partition {
         self.not_before = None;
         self.failures = 0;
         self.cut_answers = 0;
+        self.answers_from_behind = 0;
         self.position_epoch = None;
         self.is_recreated = false;
         self.epochs = ReadEpochs::default();
@@ -252,6 +256,7 @@ impl Partition {
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
         self.cut_answers = 0;
+        self.answers_from_behind = 0;
         self.not_before = None;
     }
 
