@@ -42,14 +42,14 @@ pub(crate) struct Answer {
     topics: Vec<(Box<str>, Option<TopicId>)>,
     parts: Vec<Part>,
     endpoints: Vec<NodeEndpoint>,
-    /// Where it takes memory of the pool.
+    /// Counts what it takes while its records wait to be handed out.
     waiting: Option<Arc<WaitingAnswer>>,
 }
 
 impl Answer {
-    /// It takes memory of the pool.
-    pub(crate) fn waiting(self, waiting: Option<Arc<WaitingAnswer>>) -> Self {
-        Self { waiting, ..self }
+    /// What it takes is counted while its records wait to be handed out.
+    pub(crate) fn waiting(self, waiting: Arc<WaitingAnswer>) -> Self {
+        Self { waiting: Some(waiting), ..self }
     }
 
     /// Whether it has no record of any partition, and not because the broker throttles, or sends elsewhere.

@@ -53,6 +53,8 @@ pub(crate) struct Broker {
     pub(crate) session_mark: u64,
     /// When the fetch in flight left, by lane.
     pub(crate) sent_at: [Option<Instant>; 2],
+    /// Whether a fetch waits for memory, by lane.
+    pub(crate) waits_for_memory: [bool; 2],
     /// Nothing is sent before: it failed, or said that it throttles.
     pub(crate) not_before: Option<Instant>,
     /// How many fetches have failed in a row.
@@ -76,6 +78,7 @@ impl Broker {
             session,
             session_mark,
             sent_at: [None; 2],
+            waits_for_memory: [false; 2],
             not_before: None,
             failures: 0,
             untold: false,

@@ -75,10 +75,23 @@ impl State {
             return NextFetch::Wait(Some(until));
         }
         broker.wake(now);
-        match lane {
+        let next = match lane {
             Lane::Main => self.next_main(node, now, usage),
             Lane::Aside => self.next_aside(node, now, usage),
+        };
+        if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.waits_for_memory[lane as usize] = matches!(next, NextFetch::WaitForMemory);
         }
+        next
+    }
+
+    /// Whether there is nothing to hand out while a lane waits for memory, so that others have it all: paused partitions, the
+    /// application, or fetches that are parked at brokers with nothing new, which will be again when they come back.
+    pub(crate) fn lacks_memory(&self, used: usize) -> bool {
+        let mut brokers = self.fetched_brokers();
+        self.buffered.is_empty()
+            && brokers.any(|(_, broker)| broker.waits_for_memory.contains(&true))
+            && self.budget.refuses(used)
     }
 
     fn next_main(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {

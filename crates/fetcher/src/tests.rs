@@ -26,6 +26,7 @@ use crate::position::Phase;
 use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
+mod memory;
 mod nothing_before;
 mod recreation;
 mod replica;
