@@ -130,6 +130,7 @@ impl Shared {
 
     /// What may be committed of every assigned partition.
     pub(crate) fn completed(&self) -> BTreeMap<TopicPartition, Completed> {
+        self.heed_resets();
         // Under the lock, so that no partition's marks go while the fetcher is asked: it is further than they are.
         let state = self.state();
         let mut completed = self.fetcher.all_completed();
@@ -143,6 +144,7 @@ impl Shared {
 
     /// The same of one partition; `None` while its start is looked up.
     pub(crate) fn completed_of(&self, partition: &TopicPartition) -> Result<Option<Completed>, Error> {
+        self.heed_resets();
         let state = self.state();
         let completed = self.fetcher.completed(partition)?;
         Ok(state.marks.completed(partition).or(completed))
@@ -238,13 +240,30 @@ impl Shared {
 
     /// Tells of positions that were lost, and reset without asking.
     pub(crate) fn tell_resets(&self) {
+        self.heed_resets();
         while let Some(reset) = self.fetcher.take_reset() {
-            if let Some(partition) = reset.partition() {
-                self.change_course(partition);
-                // What was committed was so for a log that is not the same any more.
-                self.state().auto_commit.retain(|known| known != partition);
-            }
             self.errors.push(reset.into());
+        }
+    }
+
+    /// What was handed out before positions were reset no longer counts, nor what was committed: that was so for a log that is
+    /// not the same any more. To be called before anything is committed, because a poll that resets may be cancelled.
+    fn heed_resets(&self) {
+        let reset = {
+            let mut state = self.state();
+            let reset = self.fetcher.take_reset_partitions();
+            if reset.is_empty() {
+                return;
+            }
+            for partition in &reset {
+                state.marks.forget(partition);
+            }
+            state.auto_commit.retain(|partition| !reset.contains(partition));
+            state.courses += 1;
+            reset
+        };
+        for partition in &reset {
+            self.channels.discard(partition);
         }
     }
 

@@ -394,6 +394,12 @@ impl FetcherHandle {
         self.shared.state().resets.pop_front()
     }
 
+    /// The partitions of which that has happened since this was last asked, without a limit to their number. What was handed out
+    /// of them before no longer counts.
+    pub fn take_reset_partitions(&self) -> BTreeSet<TopicPartition> {
+        std::mem::take(&mut self.shared.state().reset_partitions)
+    }
+
     /// Whether the partition is still read on the course that the batch was read on: it has not been sought or given up
     /// since.
     pub fn is_current(&self, batch: &Batch) -> bool {

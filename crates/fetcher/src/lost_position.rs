@@ -93,6 +93,7 @@ impl State {
     /// Tells beside polls of a position that was lost.
     pub(crate) fn push_reset(&mut self, error: Error) {
         tracing::warn!(%error, "reading goes on elsewhere");
+        self.reset_partitions.extend(error.partition().cloned());
         if self.resets.len() == MOST_RESETS {
             self.resets.pop_front();
         }

@@ -50,8 +50,9 @@ pub(crate) struct State {
     pub(crate) replicas_expire_at: Option<Instant>,
     /// Replicas, each with the leader that named it.
     pub(crate) unreached_replicas: BTreeMap<(NodeId, NodeId), Unreached>,
-    /// What was done about lost positions without the application.
+    /// What was done about lost positions without the application: the errors, as many as are kept, and the partitions.
     pub(crate) resets: VecDeque<Error>,
+    pub(crate) reset_partitions: BTreeSet<TopicPartition>,
     /// Topics about which the cluster is to be asked.
     pub(crate) stale_topics: BTreeSet<Arc<str>>,
     /// Whether a poll, or a partition that has to wait, has changed what the tasks have to do.
@@ -85,6 +86,7 @@ impl State {
             replicas_expire_at: None,
             unreached_replicas: BTreeMap::new(),
             resets: VecDeque::new(),
+            reset_partitions: BTreeSet::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,
             may_await: false,
@@ -128,6 +130,7 @@ impl State {
     /// Returns where the partition had its place.
     fn unassign(&mut self, name: &TopicPartition) -> Option<usize> {
         let place = self.places.remove(name)?;
+        self.reset_partitions.remove(name);
         self.unlist_place(place);
         if let Some(slot) = self.partitions.get_mut(place) {
             *slot = None;

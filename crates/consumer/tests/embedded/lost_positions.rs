@@ -333,6 +333,30 @@ async fn a_stream_goes_on_where_the_log_was_truncated() {
     assert_eq!(handle.completed(&partition(0)).unwrap(), Some(25));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_marked_of_a_log_that_was_truncated_is_not_committed_where_the_poll_that_noticed_was_cancelled() {
+    let (setup, leader) = with_lagging_followers().await;
+    let mut consumer = setup.consumer().build().unwrap();
+    consumer.assign([partition(0)]).unwrap();
+    let handle = consumer.handle();
+    let mut records = consumer.stream();
+    take_marked(&mut records, &handle, 0..15).await;
+    for offset in 15..20 {
+        assert_eq!(records.next().await.unwrap().unwrap().offset(), offset);
+    }
+    truncate(&setup, leader).await;
+    let noticed = async {
+        while handle.position(&partition(0)).await.unwrap() != 10 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        record = records.next() => panic!("there is none: {record:?}"),
+        () = noticed => {}
+    }
+    assert_eq!(handle.completed(&partition(0)).unwrap(), Some(10));
+}
+
 async fn take_marked(records: &mut RecordStream<'_>, handle: &ConsumerHandle, offsets: std::ops::Range<i64>) {
     for offset in offsets {
         let record = records.next().await.unwrap().unwrap();

@@ -362,3 +362,17 @@ fn a_fetch_that_is_answered_by_where_the_logs_parted_is_as_good_as_having_asked(
     assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
     assert_eq!(state.position(&name(0)).unwrap(), Some(6));
 }
+
+#[test]
+fn however_many_positions_are_lost_at_once_each_is_known_to_be() {
+    let now = Instant::now();
+    let mut state = state(200, FetcherConfig::default());
+    for place in 0..200 {
+        state.partition_mut(place).unwrap().validation = Validation::Truncated(None);
+        state.truncated.insert(place);
+    }
+    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+    assert_eq!(state.resets.len(), 64, "the errors are for whoever asks in time");
+    state.assign((1..200).map(|partition| (name(partition), None)).collect(), &ottla_cluster::Metadata::default());
+    assert_eq!(state.reset_partitions, (1..200).map(name).collect());
+}
