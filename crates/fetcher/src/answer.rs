@@ -230,14 +230,13 @@ impl State {
         let Some((session, _)) = self.session_of(fetch) else { return hints };
         let was_full = session.is_full();
         let topics: Vec<_> = answer.topics.iter().map(|(name, id)| session.topic(name, *id)).collect();
+        let told = answer.parts.iter().map(|part| (topics.get(part.topic).copied().flatten(), part.partition));
+        let places = session.places_of(told);
         let mut is_as_asked = true;
         let mut answered = BTreeSet::new();
-        for part in answer.parts {
+        for (part, place) in answer.parts.into_iter().zip(places) {
             let received = part.received_bytes as u64;
             self.totals.fetched_bytes += received;
-            let topic = topics.get(part.topic).copied().flatten();
-            let session = self.session_of(fetch).map(|(session, _)| session);
-            let place = session.zip(topic).and_then(|(session, topic)| session.place(topic, part.partition));
             // What was not asked for is not looked at, nor what is told twice.
             match place {
                 Some(place) if !was_full || answered.insert(place) => {

@@ -26,6 +26,8 @@ use crate::state::State;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Listed {
     is_touched: bool,
+    /// Whether it stands in `changed` of the broker where it is listed.
+    is_changed: bool,
     at: Option<NodeId>,
     /// Counts the answers that brought records: who was served last comes last (KIP-74).
     pub(crate) turn: u64,
@@ -36,8 +38,8 @@ pub(crate) struct Listed {
 pub(crate) struct Broker {
     /// The places of its partitions.
     pub(crate) places: BTreeSet<usize>,
-    /// Those that the lanes have to look at.
-    pub(crate) changed: BTreeSet<usize>,
+    /// Those that the lanes have to look at, in the order in which they were touched; some may be another's by now.
+    pub(crate) changed: Vec<usize>,
     /// Those that are to be looked at when their time has come.
     pub(crate) backing_off: BTreeSet<(Instant, usize)>,
     /// The last request by the main lane that was answered without a single record, by its number.
@@ -67,7 +69,7 @@ impl Broker {
     fn new(session_mark: u64, session: Session) -> Self {
         Self {
             places: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             backing_off: BTreeSet::new(),
             empty_handed: 0,
             behind: BTreeSet::new(),
@@ -102,6 +104,19 @@ pub(crate) struct Changed {
     pub(crate) stranded: BTreeSet<usize>,
 }
 
+impl Listed {
+    /// The broker's lanes look at it now. False if it is another's by now.
+    pub(crate) fn look(&mut self, node: NodeId) -> bool {
+        let is_its = self.is_at(node);
+        self.is_changed &= !is_its;
+        is_its
+    }
+
+    pub(crate) fn is_at(&self, node: NodeId) -> bool {
+        self.at == Some(node)
+    }
+}
+
 impl Partition {
     fn is_stranded(&self) -> bool {
         self.leader.is_none() || !matches!(self.phase, Phase::Fetching { .. }) || self.needs_validation()
@@ -132,6 +147,7 @@ impl State {
                 self.changed.stranded.remove(&place);
             }
             let (from, to) = (partition.listed.at, partition.fetched_from());
+            let is_listed = std::mem::replace(&mut partition.listed.is_changed, to.is_some()) && from == to;
             if from != to {
                 partition.listed.at = to;
                 let mark = from.and_then(|node| self.brokers.get(&node)).map(|broker| broker.session_mark);
@@ -139,10 +155,12 @@ impl State {
                 let (turn, name) = (partition.listed.turn, partition.name.clone());
                 self.unlist(place, from, turn, name);
             }
-            if let Some(node) = to {
-                let broker = self.broker(node);
-                broker.places.insert(place);
-                broker.changed.insert(place);
+            let Some(node) = to else { continue };
+            if !is_listed {
+                self.broker(node).changed.push(place);
+            }
+            if from != to {
+                self.broker(node).places.insert(place);
             }
         }
         self.changed.touched = touched; // with its memory
@@ -159,7 +177,6 @@ impl State {
     fn unlist(&mut self, place: usize, at: Option<NodeId>, turn: u64, name: TopicPartition) {
         let Some(broker) = at.and_then(|node| self.brokers.get_mut(&node)) else { return };
         broker.places.remove(&place);
-        broker.changed.remove(&place);
         broker.behind.remove(&(turn, place));
         broker.gone.insert(name);
     }

@@ -120,8 +120,12 @@ impl State {
             broker.session.leave(&name.topic, name.partition);
         }
         let mark = broker.session_mark;
-        for place in std::mem::take(&mut broker.changed) {
+        let mut changed = std::mem::take(&mut broker.changed);
+        for place in changed.drain(..) {
             let Some(Some(partition)) = partitions.get_mut(place) else { continue };
+            if !partition.listed.look(node) {
+                continue;
+            }
             let is_elsewhere = partition.in_flight.is_some_and(|id| id != mark);
             match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
@@ -141,11 +145,12 @@ impl State {
                 }
             }
         }
+        broker.changed = changed; // with its memory
     }
 
     fn next_aside(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {
         let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
-        let (due, next_due) = self.due_aside(broker, now);
+        let (due, next_due) = self.due_aside(node, broker, now);
         if due.is_empty() {
             return NextFetch::Wait(next_due);
         }
@@ -184,11 +189,12 @@ impl State {
     }
 
     /// The places of the partitions that may be fetched aside now, and when there will be more.
-    fn due_aside(&self, broker: &Broker, now: Instant) -> (Vec<usize>, Option<Instant>) {
+    fn due_aside(&self, node: NodeId, broker: &Broker, now: Instant) -> (Vec<usize>, Option<Instant>) {
         let mut due = Vec::new();
         let mut earliest = broker.next_back();
         for place in &broker.changed {
-            let Some(partition) = self.partition(*place).filter(|partition| partition.wants_fetch()) else { continue };
+            let wants_fetch = |partition: &&Partition| partition.listed.is_at(node) && partition.wants_fetch();
+            let Some(partition) = self.partition(*place).filter(wants_fetch) else { continue };
             match partition.not_before {
                 Some(not_before) if not_before > now => {
                     earliest = Some(earliest.map_or(not_before, |earliest| earliest.min(not_before)));
