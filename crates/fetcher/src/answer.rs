@@ -340,12 +340,11 @@ impl State {
         if let Some(offset) = next_offset {
             let epochs = part.epochs_from(position);
             partition.fetched(offset, epochs);
-            let before = std::mem::replace(&mut partition.listed.turn, turn);
-            if let Some(broker) = self.brokers.get_mut(&fetch.node) {
-                broker.behind.remove(&(before, place));
-                if offset < high_watermark {
-                    broker.behind.insert((turn, place));
-                }
+            partition.listed.turn = turn;
+            if offset < high_watermark
+                && let Some(broker) = self.brokers.get_mut(&fetch.node)
+            {
+                broker.behind.push_back((turn, place));
             }
             let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;

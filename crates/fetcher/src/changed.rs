@@ -12,7 +12,7 @@
 //! Invariant: a partition that nobody has touched is as it was when it was looked at last. A deadline of its own that passes
 //! (`not_before`) stands in a list of its broker by time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use ottla_wire::{NodeId, TopicPartition};
@@ -44,8 +44,9 @@ pub(crate) struct Broker {
     pub(crate) backing_off: BTreeSet<(Instant, usize)>,
     /// The last request by the main lane that was answered without a single record, by its number.
     pub(crate) empty_handed: u64,
-    /// Those of which it had more when it answered last, each with its turn, in that order.
-    pub(crate) behind: BTreeSet<(u64, usize)>,
+    /// Those of which it had more when it answered last, each with its turn, in that order. One that has had another turn
+    /// since, or has gone to another broker, does not count.
+    pub(crate) behind: VecDeque<(u64, usize)>,
     /// Those that are its partitions no longer, and may stand in its session still.
     pub(crate) gone: BTreeSet<TopicPartition>,
     /// What the main lane has told the broker.
@@ -72,7 +73,7 @@ impl Broker {
             changed: Vec::new(),
             backing_off: BTreeSet::new(),
             empty_handed: 0,
-            behind: BTreeSet::new(),
+            behind: VecDeque::new(),
             gone: BTreeSet::new(),
             session,
             session_mark,
@@ -82,6 +83,16 @@ impl Broker {
             untold: false,
             is_silent: false,
             fetch_size: FetchSize::default(),
+        }
+    }
+
+    /// Forgets what does not count as behind, at a cost that is in proportion to what was added.
+    pub(crate) fn settle_behind(&mut self, counts: impl Fn(&(u64, usize)) -> bool) {
+        while self.behind.front().is_some_and(|first| !counts(first)) {
+            self.behind.pop_front();
+        }
+        if self.behind.len() > 2 * self.places.len() {
+            self.behind.retain(counts);
         }
     }
 
@@ -152,8 +163,8 @@ impl State {
                 partition.listed.at = to;
                 let mark = from.and_then(|node| self.brokers.get(&node)).map(|broker| broker.session_mark);
                 partition.in_flight.take_if(|id| Some(*id) == mark);
-                let (turn, name) = (partition.listed.turn, partition.name.clone());
-                self.unlist(place, from, turn, name);
+                let name = partition.name.clone();
+                self.unlist(place, from, name);
             }
             let Some(node) = to else { continue };
             if !is_listed {
@@ -170,14 +181,13 @@ impl State {
     pub(crate) fn unlist_place(&mut self, place: usize) {
         self.changed.stranded.remove(&place);
         let Some(partition) = self.partitions.get(place).and_then(Option::as_ref) else { return };
-        let (Listed { at, turn, .. }, name) = (partition.listed, partition.name.clone());
-        self.unlist(place, at, turn, name);
+        let (at, name) = (partition.listed.at, partition.name.clone());
+        self.unlist(place, at, name);
     }
 
-    fn unlist(&mut self, place: usize, at: Option<NodeId>, turn: u64, name: TopicPartition) {
+    fn unlist(&mut self, place: usize, at: Option<NodeId>, name: TopicPartition) {
         let Some(broker) = at.and_then(|node| self.brokers.get_mut(&node)) else { return };
         broker.places.remove(&place);
-        broker.behind.remove(&(turn, place));
         broker.gone.insert(name);
     }
 
