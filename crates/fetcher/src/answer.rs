@@ -42,14 +42,23 @@ pub(crate) struct Answer {
     topics: Vec<(Box<str>, Option<TopicId>)>,
     parts: Vec<Part>,
     endpoints: Vec<NodeEndpoint>,
-    /// Where it takes memory of the pool.
+    /// Counts what it takes while its records wait to be handed out.
     waiting: Option<Arc<WaitingAnswer>>,
 }
 
 impl Answer {
-    /// It takes memory of the pool.
-    pub(crate) fn waiting(self, waiting: Option<Arc<WaitingAnswer>>) -> Self {
-        Self { waiting, ..self }
+    /// What it takes is counted while its records wait to be handed out.
+    pub(crate) fn waiting(self, waiting: Arc<WaitingAnswer>) -> Self {
+        Self { waiting: Some(waiting), ..self }
+    }
+
+    /// Whether it has no record of any partition, and not because the broker throttles, or sends elsewhere.
+    fn is_empty_handed(&self) -> bool {
+        let is_empty = |part: &Part| {
+            let is_sent_elsewhere = part.replica.is_some() || part.diverging.is_some();
+            part.received_bytes == 0 && part.error_code == ErrorCode::None && !is_sent_elsewhere
+        };
+        self.error_code == ErrorCode::None && self.throttle_time.is_zero() && self.parts.iter().all(is_empty)
     }
 }
 
@@ -213,17 +222,14 @@ impl State {
         self.finish(fetch);
         self.handle_heard(fetch.node);
         self.totals.fetches += 1;
+        let is_empty_handed = fetch.lane == Lane::Main && answer.is_empty_handed();
         let mut hints = Hints { leaders: Vec::new(), nodes: nodes(answer.endpoints), is_for_others: false };
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.failures = 0;
             broker.not_before = (!answer.throttle_time.is_zero()).then(|| now + answer.throttle_time);
         }
-        let is_empty = |part: &Part| part.received_bytes == 0 && part.error_code == ErrorCode::None;
-        if fetch.lane == Lane::Main
-            && answer.error_code == ErrorCode::None
-            && answer.throttle_time.is_zero()
-            && answer.parts.iter().all(is_empty)
-            && let Some(broker) = self.brokers.get_mut(&fetch.node)
+        if let Some(broker) = self.brokers.get_mut(&fetch.node)
+            && is_empty_handed
         {
             broker.empty_handed = fetch.id;
         }
@@ -311,7 +317,10 @@ impl State {
             return;
         }
         let turn = self.new_generation();
+        let is_empty_handed = self.brokers.get(&fetch.node).is_some_and(|broker| broker.empty_handed == fetch.id);
         let Some(partition) = self.partition_mut(place) else { return };
+        // What was found to be the end before is not, maybe.
+        partition.asked.take_if(|_| !is_empty_handed);
         partition.high_watermark = Some(part.high_watermark);
         partition.last_stable_offset = (part.last_stable_offset >= 0).then_some(part.last_stable_offset);
         partition.log_start_offset = (part.log_start_offset >= 0).then_some(part.log_start_offset);

@@ -120,6 +120,11 @@ impl Budget {
         held > 0 && self.for_fetches().saturating_sub(held) < self.least()
     }
 
+    /// Whether `used` bytes and what is promised leave nothing to ask for.
+    pub(crate) fn refuses(&self, used: usize) -> bool {
+        self.is_exhausted(used.saturating_add(self.promised))
+    }
+
     /// The memory for a broker's answers, each.
     fn share(&self, on: Occasion) -> usize {
         let half = |bytes: usize| bytes / on.brokers.max(1) / 2;

@@ -7,7 +7,8 @@
 //! both have the same place in their pages some CPUs take a load for one of what was just stored, and wait. Large
 //! allocations do begin with a page. That cost a tenth of all a consumer does.
 //!
-//! Invariants: what is handed out never exceeds the bound, unless a single buffer does, and it waits until it is alone;
+//! Invariants: what is handed out never exceeds the bound, unless a single buffer does, and it waits until it is alone (and
+//! but for one small answer of each connection, which has been read when it is counted);
 //! what is kept for reuse never takes it beyond the bound. A batch that is decompressed takes memory as it grows, and is
 //! refused what is not there: whoever opens it [makes room](crate::make_room) first. Waiting is in order of arrival, so that a large answer is
 //! not overtaken for ever. The lock is held for a few steps, never over an await, and taken once per buffer.
@@ -85,16 +86,31 @@ impl Usage {
     }
 }
 
-/// Shows, as long as it lives, that some of an answer's records wait to be handed out. Whoever waits shares it.
+/// Shows, as long as it lives, that some of an answer's records wait to be handed out. Whoever waits shares it. An answer that
+/// is too small for a buffer of the pool counts as used for as long, so that no more than the bound can wait of
+/// such ones either.
 #[derive(Debug)]
 pub(crate) struct WaitingAnswer {
     memory_bytes: usize,
+    has_buffer: bool,
     shared: Arc<Shared>,
+}
+
+impl WaitingAnswer {
+    /// Whether it is in a buffer of the pool, which is free when it has gone.
+    pub(crate) fn has_buffer(&self) -> bool {
+        self.has_buffer
+    }
 }
 
 impl Drop for WaitingAnswer {
     fn drop(&mut self) {
-        self.shared.memory().waiting_to_be_handed_out -= self.memory_bytes;
+        let mut memory = self.shared.memory();
+        memory.waiting_to_be_handed_out = memory.waiting_to_be_handed_out.saturating_sub(self.memory_bytes);
+        if !self.has_buffer {
+            memory.used = memory.used.saturating_sub(self.memory_bytes);
+            self.shared.serve(memory);
+        }
     }
 }
 
@@ -131,9 +147,17 @@ impl BufferPool {
         self.shared.memory().bound
     }
 
-    fn waiting_answer(&self, memory_bytes: usize) -> WaitingAnswer {
-        self.shared.memory().waiting_to_be_handed_out += memory_bytes;
-        WaitingAnswer { memory_bytes, shared: Arc::clone(&self.shared) }
+    /// For an answer whose buffer takes so much, if it has one.
+    fn waiting_answer(&self, buffer_bytes: usize) -> WaitingAnswer {
+        let has_buffer = buffer_bytes > 0;
+        let memory_bytes = if has_buffer { buffer_bytes } else { SMALL_ANSWER_BYTES };
+        let mut memory = self.shared.memory();
+        memory.waiting_to_be_handed_out += memory_bytes;
+        if !has_buffer {
+            memory.make_room(memory_bytes);
+            memory.used += memory_bytes;
+        }
+        WaitingAnswer { memory_bytes, has_buffer, shared: Arc::clone(&self.shared) }
     }
 
     /// What the memory is used for.
@@ -188,13 +212,20 @@ impl BufferPool {
     /// share of it is dropped. A small batch does not keep a large buffer: it is copied out of it.
     pub(crate) fn share(&self, memory: Vec<u8>, length: usize) -> Bytes {
         if length == 0 {
-            // Nobody is told: whoever tries in vain would be woken by that, and try again.
-            self.shared.memory().give_back(memory, Purpose::Batch);
+            let mut pool = self.shared.memory();
+            pool.give_back(memory, Purpose::Batch);
+            let served = pool.serve_waiting(&self.shared);
+            drop(pool);
+            deliver(served);
+            // Nobody else is told: whoever tries in vain would be woken by that, and try again.
             return Bytes::new();
         }
         let unused = memory.len().saturating_sub(length);
         let buffer = PooledBuffer::of_batch(memory, length, &self.shared);
-        if unused > MOST_UNUSED_BYTES && unused / 4 > length && self.may_grow(length) {
+        let is_copied = unused > MOST_UNUSED_BYTES && unused / 4 > length && self.may_grow(length);
+        // It has been opened: what is opened next is not alone.
+        self.shared.memory().batch_is_alone = false;
+        if is_copied {
             return Bytes::from_owner(PooledBuffer::of_batch(buffer.as_ref().to_vec(), length, &self.shared));
         }
         Bytes::from_owner(buffer)
@@ -215,10 +246,7 @@ impl BufferPool {
     pub(crate) fn batch_was_opened(&self) {
         let mut memory = self.shared.memory();
         (memory.batch_waits, memory.batch_is_alone) = (false, false);
-        let served = memory.serve_waiting(&self.shared);
-        drop(memory);
-        deliver(served);
-        self.shared.released.notify_waiters();
+        self.shared.serve(memory);
     }
 
     fn take(&self, length: usize) -> PooledBuffer {
@@ -275,10 +303,9 @@ impl LaneBuffers {
         self.memory_bytes.store(0, Ordering::Relaxed);
     }
 
-    /// For the answer that has come: its records wait to be handed out. `None`: it takes no memory of the pool.
-    pub(crate) fn waiting_answer(&self) -> Option<Arc<WaitingAnswer>> {
-        let memory_bytes = self.memory_bytes.load(Ordering::Relaxed);
-        (memory_bytes > 0).then(|| Arc::new(self.pool.waiting_answer(memory_bytes)))
+    /// For the answer that has come: its records wait to be handed out.
+    pub(crate) fn waiting_answer(&self) -> Arc<WaitingAnswer> {
+        Arc::new(self.pool.waiting_answer(self.memory_bytes.load(Ordering::Relaxed)))
     }
 
     /// When memory was asked for since, if it was, for an answer that is large.
@@ -310,6 +337,11 @@ impl Shared {
     fn give_back(self: &Arc<Self>, vector: Vec<u8>, purpose: Purpose) {
         let mut memory = self.memory();
         memory.give_back(vector, purpose);
+        self.serve(memory);
+    }
+
+    /// Some memory is free again.
+    fn serve(self: &Arc<Self>, mut memory: MutexGuard<'_, Memory>) {
         let served = memory.serve_waiting(self);
         drop(memory);
         deliver(served);
@@ -478,6 +510,9 @@ fn step(size: usize) -> usize {
 }
 
 const PAGE_BYTES: usize = 4096;
+/// What an answer that is not worth a buffer of the pool may take while it waits: what the connection read it into, and what the
+/// queue has of each of its partitions.
+const SMALL_ANSWER_BYTES: usize = 2 * PAGE_BYTES;
 /// How much of a buffer a batch need not fill.
 const MOST_UNUSED_BYTES: usize = 256 * 1024;
 
@@ -586,5 +621,41 @@ mod tests {
             let least = length + PAGE_BYTES;
             assert!(size >= least && size <= least + least / 8 + PAGE_BYTES, "{length} became {size}");
         }
+    }
+
+    #[test]
+    fn a_small_answer_counts_while_it_waits_and_who_waits_for_memory_is_served_after_it() {
+        let pool = BufferPool::new(64 * KIB);
+        let small = LaneBuffers::new(pool.clone()).waiting_answer();
+        assert_eq!((pool.used(), pool.usage().buffered), (SMALL_ANSWER_BYTES, SMALL_ANSWER_BYTES));
+        assert!(!small.has_buffer() && pool.usage().held() == 0);
+        let mut waiting = pool.acquire(60 * KIB);
+        assert!(poll_once(&mut waiting).is_none());
+        drop(small);
+        let buffer = poll_once(&mut waiting).unwrap();
+        drop(buffer);
+        assert_eq!((pool.used(), pool.usage().buffered), (0, 0));
+    }
+
+    #[test]
+    fn only_one_batch_goes_beyond_the_bound_where_it_is_alone() {
+        let pool = BufferPool::new(64 * KIB);
+        pool.batch_waits();
+        pool.batch_is_alone();
+        assert!(pool.may_grow(100 * KIB));
+        let alone = pool.share(vec![0; 100 * KIB], 100 * KIB);
+        assert!(!pool.may_grow(1), "the next one is not");
+        drop(alone);
+        assert!(pool.may_grow(1));
+    }
+
+    #[test]
+    fn memory_that_a_batch_did_not_need_serves_who_waits() {
+        let pool = BufferPool::new(64 * KIB);
+        assert!(pool.may_grow(60 * KIB));
+        let mut waiting = pool.acquire(50 * KIB);
+        assert!(poll_once(&mut waiting).is_none());
+        assert!(pool.share(vec![0; 60 * KIB], 0).is_empty());
+        assert!(poll_once(&mut waiting).is_some());
     }
 }

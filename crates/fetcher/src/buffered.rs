@@ -40,8 +40,15 @@ pub(crate) struct Answered {
     pub(crate) records: Bytes,
     pub(crate) high_watermark: i64,
     pub(crate) aborted: AbortedTransactions,
-    /// Of the answer that it came in, where that takes memory of the pool.
+    /// Of the answer that it came in.
     pub(crate) waiting: Option<Arc<WaitingAnswer>>,
+}
+
+impl Answered {
+    /// Tells answers apart that have a buffer of the pool.
+    fn buffer(&self) -> Option<*const WaitingAnswer> {
+        self.waiting.as_ref().filter(|waiting| waiting.has_buffer()).map(Arc::as_ptr)
+    }
 }
 
 /// What went wrong, to be acted on when the application has got so far.
@@ -211,7 +218,7 @@ impl Buffered {
             given_up.insert(place, (generation, position));
         }
         let first = match self.queue.front() {
-            Some(Entry::Answered(answered)) => answered.waiting.as_ref().map(Arc::as_ptr),
+            Some(Entry::Answered(answered)) => answered.buffer(),
             _ => None,
         };
         let (mut bytes, mut is_first) = (0, true);
@@ -219,9 +226,9 @@ impl Buffered {
             let is_of_first = std::mem::replace(&mut is_first, false);
             match entry {
                 Entry::Answered(answered) => {
-                    // Nothing is gained by dropping what takes no memory of the pool, and it would come again at once.
-                    let waiting = answered.waiting.as_ref().map(Arc::as_ptr);
-                    let shares = waiting.is_none() || waiting == first;
+                    // Little is gained by dropping what has no buffer of the pool, and it would come again at once.
+                    let buffer = answered.buffer();
+                    let shares = buffer.is_none() || buffer == first;
                     let stays = (is_of_first || shares) && !given_up.contains_key(&answered.place);
                     if !stays {
                         given_up.entry(answered.place).or_insert((answered.generation, answered.position));

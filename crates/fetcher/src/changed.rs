@@ -26,9 +26,10 @@ use crate::state::State;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Listed {
     is_touched: bool,
-    /// Whether it stands in `changed` of the broker where it is listed.
+    /// The broker that it is fetched from, as of the last [sorting](State::sort).
+    pub(crate) at: Option<NodeId>,
+    /// Whether it stands in `changed` of that broker.
     is_changed: bool,
-    at: Option<NodeId>,
     /// Counts the answers that brought records: who was served last comes last (KIP-74).
     pub(crate) turn: u64,
 }
@@ -55,6 +56,8 @@ pub(crate) struct Broker {
     pub(crate) session_mark: u64,
     /// When the fetch in flight left, by lane.
     pub(crate) sent_at: [Option<Instant>; 2],
+    /// Whether a fetch waits for memory, by lane.
+    pub(crate) waits_for_memory: [bool; 2],
     /// Nothing is sent before: it failed, or said that it throttles.
     pub(crate) not_before: Option<Instant>,
     /// How many fetches have failed in a row.
@@ -78,6 +81,7 @@ impl Broker {
             session,
             session_mark,
             sent_at: [None; 2],
+            waits_for_memory: [false; 2],
             not_before: None,
             failures: 0,
             untold: false,
@@ -118,13 +122,9 @@ pub(crate) struct Changed {
 impl Listed {
     /// The broker's lanes look at it now. False if it is another's by now.
     pub(crate) fn look(&mut self, node: NodeId) -> bool {
-        let is_its = self.is_at(node);
+        let is_its = self.at == Some(node);
         self.is_changed &= !is_its;
         is_its
-    }
-
-    pub(crate) fn is_at(&self, node: NodeId) -> bool {
-        self.at == Some(node)
     }
 }
 
@@ -163,6 +163,7 @@ impl State {
                 partition.listed.at = to;
                 let mark = from.and_then(|node| self.brokers.get(&node)).map(|broker| broker.session_mark);
                 partition.in_flight.take_if(|id| Some(*id) == mark);
+                partition.asked = None;
                 let name = partition.name.clone();
                 self.unlist(place, from, name);
             }

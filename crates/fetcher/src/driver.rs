@@ -276,7 +276,6 @@ impl Sent<'_> {
     /// Hands in what came into these buffers.
     fn finish(mut self, answer: Result<RawResponse, Error>, buffers: &LaneBuffers) {
         let Some(fetch) = self.fetch.take() else { return };
-        let waiting = buffers.waiting_answer();
         let begun_at = buffers.answer_begun_at(); // if it was large
         let arrival = answer.as_ref().ok().zip(begun_at).map(|(response, begun_at)| Arrival {
             wait: begun_at.saturating_duration_since(fetch.sent_at),
@@ -297,7 +296,7 @@ impl Sent<'_> {
                 if let Some(arrival) = arrival {
                     state.handle_arrival(&fetch, arrival);
                 }
-                let hints = state.handle_answer(&fetch, answer.waiting(waiting), now());
+                let hints = state.handle_answer(&fetch, answer.waiting(buffers.waiting_answer()), now());
                 drop(state);
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();

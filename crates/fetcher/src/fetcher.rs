@@ -131,7 +131,7 @@ impl Fetcher {
             if let Some(batches) = self.take()? {
                 return Ok(batches);
             }
-            if self.starving_bytes().is_some() && self.give_up_paused() {
+            if self.lacks_memory() && self.give_up_paused() {
                 continue;
             }
             let start = Instant::now();
@@ -213,6 +213,12 @@ impl Fetcher {
         }
         let is_starving = usage.reading == 0 && (usage.is_waited_for || state.budget.is_exhausted(usage.used));
         (state.buffered.is_empty() && usage.used > 0 && is_starving).then_some(usage.used)
+    }
+
+    /// Whether that is so, or a broker has nothing left by what others have.
+    fn lacks_memory(&self) -> bool {
+        let used = self.handle.shared.pool.usage().used;
+        self.starving_bytes().is_some() || self.handle.shared.state().lacks_memory(used)
     }
 
     /// Paused partitions must not starve the others: what is buffered of them makes room, and is fetched again after

@@ -15,7 +15,8 @@ pub struct FetchMetrics {
 }
 
 /// What memory is used for, in bytes. Buffers count whole, with what an answer has beside records and what its size is
-/// rounded up by. Answers of at most 4 KiB count nowhere.
+/// rounded up by. An answer of at most 4 KiB has none: it counts as 8 KiB while records of it wait to be handed out, and
+/// as nothing from then on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchMemory {

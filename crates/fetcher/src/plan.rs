@@ -75,10 +75,23 @@ impl State {
             return NextFetch::Wait(Some(until));
         }
         broker.wake(now);
-        match lane {
+        let next = match lane {
             Lane::Main => self.next_main(node, now, usage),
             Lane::Aside => self.next_aside(node, now, usage),
+        };
+        if let Some(broker) = self.brokers.get_mut(&node) {
+            broker.waits_for_memory[lane as usize] = matches!(next, NextFetch::WaitForMemory);
         }
+        next
+    }
+
+    /// Whether there is nothing to hand out while a lane waits for memory, so that others have it all: paused partitions, the
+    /// application, or fetches that are parked at brokers with nothing new, which will be again when they come back.
+    pub(crate) fn lacks_memory(&self, used: usize) -> bool {
+        let mut brokers = self.fetched_brokers();
+        self.buffered.is_empty()
+            && brokers.any(|(_, broker)| broker.waits_for_memory.contains(&true))
+            && self.budget.refuses(used)
     }
 
     fn next_main(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {
@@ -131,7 +144,8 @@ impl State {
             match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
                     partition.in_flight = Some(mark);
-                    partition.asked = Some((reading.offset, *generations));
+                    let asked = partition.asked.filter(|(offset, _)| *offset == reading.offset);
+                    partition.asked = asked.or(Some((reading.offset, *generations)));
                     if partition.cut_answers > 0 {
                         // Named behind others, it may never have room for a whole batch; a full request names it in its turn.
                         broker.session.begin_anew();
@@ -140,6 +154,7 @@ impl State {
                 }
                 waits => {
                     partition.in_flight.take_if(|id| *id == mark);
+                    partition.asked = None;
                     broker.session.leave(&partition.name.topic, partition.name.partition);
                     let until = partition.not_before.filter(|_| waits.is_some());
                     broker.backing_off.extend(until.map(|until| (until, place)));
@@ -194,7 +209,7 @@ impl State {
         let mut due = Vec::new();
         let mut earliest = broker.next_back();
         for place in &broker.changed {
-            let wants_fetch = |partition: &&Partition| partition.listed.is_at(node) && partition.wants_fetch();
+            let wants_fetch = |partition: &&Partition| partition.listed.at == Some(node) && partition.wants_fetch();
             let Some(partition) = self.partition(*place).filter(wants_fetch) else { continue };
             match partition.not_before {
                 Some(not_before) if not_before > now => {
@@ -289,7 +304,7 @@ impl State {
 /// Whether the broker had more of a partition when it answered last, which was in this turn.
 fn is_behind(partitions: &[Option<Partition>], node: NodeId, (turn, place): &(u64, usize)) -> bool {
     let partition = partitions.get(*place).and_then(Option::as_ref);
-    partition.is_some_and(|partition| partition.listed.turn == *turn && partition.listed.is_at(node))
+    partition.is_some_and(|partition| partition.listed.turn == *turn && partition.listed.at == Some(node))
 }
 
 /// When a partition has its turn.

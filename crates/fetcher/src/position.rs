@@ -69,7 +69,10 @@ pub(crate) struct Partition {
     pub(crate) failures: u32,
     /// How many of them brought bytes, but no whole batch.
     pub(crate) cut_answers: u32,
-    /// The fetch offset that its broker has been asked for, and the number after which it was.
+    /// How often a leader has been asked for an epoch after its own.
+    pub(crate) answers_from_behind: u32,
+    /// The fetch offset that the broker where it is [listed](Listed::at) is asked for by each request of the main lane, and the
+    /// number after which these are. `None`: it is not in all of them.
     pub(crate) asked: Option<(i64, u64)>,
     /// How large its batches are.
     pub(crate) sizes: BatchSizes,
@@ -166,6 +169,7 @@ impl Partition {
             not_before: None,
             failures: 0,
             cut_answers: 0,
+            answers_from_behind: 0,
             asked: None,
             sizes: BatchSizes::default(),
             high_watermark: None,
@@ -185,6 +189,7 @@ impl Partition {
         self.not_before = None;
         self.failures = 0;
         self.cut_answers = 0;
+        self.answers_from_behind = 0;
         self.position_epoch = None;
         self.is_recreated = false;
         self.epochs = ReadEpochs::default();
@@ -251,6 +256,7 @@ impl Partition {
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
         self.cut_answers = 0;
+        self.answers_from_behind = 0;
         self.not_before = None;
     }
 
@@ -258,6 +264,7 @@ impl Partition {
     pub(crate) fn failed(&mut self, not_before: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(not_before);
+        self.asked = None;
     }
 
     /// What the application has come back from, where `handed_out` is what it has of what was handed out last.
@@ -366,7 +373,7 @@ impl Partition {
             }
         };
         (self.read_topic_id, self.former_topic_id) = (Some(new_id), Some(old_id));
-        self.in_flight = None;
+        (self.in_flight, self.asked) = (None, None);
         (self.failures, self.not_before) = (0, None);
         self.is_recreated = self.fetch_offset().is_some();
     }

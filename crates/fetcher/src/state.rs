@@ -239,7 +239,7 @@ impl State {
         let position = partition.position?;
         let is_committed = self.config.isolation_level == crate::IsolationLevel::ReadCommitted;
         let end = if is_committed { partition.last_stable_offset } else { partition.high_watermark };
-        let broker = partition.fetched_from().and_then(|node| self.brokers.get(&node));
+        let broker = partition.listed.at.and_then(|node| self.brokers.get(&node));
         let has_nothing = partition.fetch_offset() == Some(position)
             && partition
                 .asked

@@ -26,6 +26,8 @@ use crate::position::Phase;
 use crate::state::State;
 use crate::{AutoOffsetReset, Error, FetcherConfig, IsolationLevel, Lookup, StartAt};
 
+mod memory;
+mod nothing_before;
 mod recreation;
 mod replica;
 mod sessions;
@@ -616,22 +618,4 @@ fn what_is_buffered_of_paused_partitions_can_be_given_up_and_is_fetched_again() 
     assert_eq!(asked(&fetch), [(1, 1), (0, 0)]);
     answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())])], later);
     assert_eq!(hand_out(&mut state, later).unwrap(), BTreeMap::from([(0, (0..5).collect())]));
-}
-
-#[test]
-fn an_answer_without_a_single_record_says_that_there_is_none_up_to_the_end() {
-    let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
-    let fetch = send(&mut state, Lane::Main, now);
-    answer(&mut state, &fetch, vec![data(0, &[batch(0, 5, none())]), data(1, &[])], now);
-    let nothing_before = |state: &State| [0, 1].map(|partition| state.nothing_before(&name(partition)));
-    assert_eq!(nothing_before(&state), [Some(0), Some(0)], "there may have been no room for the other's");
-    hand_out(&mut state, now).unwrap();
-    state.begin_poll(now);
-    assert_eq!(nothing_before(&state), [Some(5), Some(0)]);
-    let fetch = send(&mut state, Lane::Main, now);
-    assert_eq!(nothing_before(&state), [Some(5), Some(0)]);
-    answer(&mut state, &fetch, vec![data(0, &[]), data(1, &[])], now);
-    assert_eq!(nothing_before(&state), [Some(100), Some(100)]);
-    state.seek(&name(0), StartAt::Offset(50)).unwrap();
-    assert_eq!(nothing_before(&state), [Some(50), Some(100)], "of what is there nobody has been asked");
 }

@@ -4,6 +4,10 @@
 //! replicated when it was fetched, as all was that was handed out before. As soon as an answer tells where the log parted from
 //! what was fetched, nothing behind that is handed out any more, and the position is [seen to](crate::lost_position).
 //!
+//! A leader of an older epoch than it is asked for is behind, and decides nothing: metadata came from a broker that is behind, too.
+//! It is believed after some attempts all the same, because so is the leader of a topic that was made anew where topics have no
+//! ids.
+//!
 //! A broker that cannot be asked (no OffsetForLeaderEpoch, no epochs, or only for those who administer it) is believed.
 
 use std::collections::BTreeMap;
@@ -135,7 +139,12 @@ impl State {
                     .known()
                     .filter(|_| end.end_offset >= 0)
                     .map(|leader_epoch| DivergingOffset { offset: end.end_offset, leader_epoch });
-                self.judge(place, *question, end);
+                if self.is_behind(place, *question, end) {
+                    self.refresh(place);
+                    self.retry_later(place, generation, now);
+                } else {
+                    self.judge(place, *question, end);
+                }
             }
             // Before Kafka 2.3 only those may ask who may administer the cluster.
             ErrorCode::ClusterAuthorizationFailed | ErrorCode::UnsupportedForMessageFormat => self.validated(place),
@@ -148,6 +157,19 @@ impl State {
                 self.fail(place, generation, Error::Refused { attempted, partition, node, error_code }, now);
             }
         }
+    }
+
+    /// Whether the leader knows nothing of the epoch that it was asked for because it led before that, and may yet be found to
+    /// lead no more.
+    fn is_behind(&mut self, place: usize, question: Question, answer: Option<DivergingOffset>) -> bool {
+        let Some(partition) = self.partition_mut(place) else { return false };
+        let leader_epoch = partition.leader.and_then(|leader| leader.epoch);
+        let is_older = leader_epoch.is_some_and(|leader_epoch| leader_epoch < question.epoch);
+        if !is_older || answer.is_some_and(|answer| answer.leader_epoch >= question.epoch) {
+            return false;
+        }
+        partition.answers_from_behind = partition.answers_from_behind.saturating_add(1);
+        partition.answers_from_behind <= ATTEMPTS_AT_A_NEWER_LEADER
     }
 
     /// The leader's log knows this of what was read.
@@ -215,6 +237,9 @@ impl State {
         self.truncated.insert(place);
     }
 }
+
+/// With the back-off of its default, about ten seconds.
+const ATTEMPTS_AT_A_NEWER_LEADER: u32 = 10;
 
 /// Whether the broker does not know OffsetForLeaderEpoch.
 fn is_unsupported(error: &ottla_cluster::Error) -> bool {

@@ -104,10 +104,36 @@ fn a_leader_whose_epoch_is_older_than_what_was_read_is_asked_too() {
     hand_out(&mut state, now).unwrap();
     // Made anew, where topics have no ids: its log has never had such an epoch.
     lead_in(&mut state, TWO, 0);
-    let asked = asked_of(&mut state, now).unwrap();
-    answer_end(&mut state, &asked, -1, -1, now);
-    assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+    let mut later = now;
+    while state.truncated.is_empty() {
+        let asked = asked_of(&mut state, later).unwrap();
+        answer_end(&mut state, &asked, -1, -1, later);
+        later = state.next_lookup_deadline().unwrap_or(later);
+        assert!(later - now < Duration::from_secs(20), "it is believed in the end");
+    }
+    assert!(later - now > Duration::from_secs(5), "metadata had the time to catch up");
+    assert_eq!(hand_out(&mut state, later).unwrap(), BTreeMap::new());
     assert!(matches!(state.resets.pop_front(), Some(Error::LogTruncated { diverging: None, .. })));
+}
+
+#[test]
+fn a_leader_of_an_epoch_before_the_committed_one_is_behind_and_decides_nothing() {
+    for (epoch, end_offset) in [(-1, -1), (2, 40)] {
+        let now = Instant::now();
+        let config = FetcherConfig { auto_offset_reset: AutoOffsetReset::Latest, ..FetcherConfig::default() };
+        let mut state = read_so_far(config, 0, now);
+        state.seek(&name(0), StartAt::offset_and_epoch(50, Some(LeaderEpoch(7)))).unwrap();
+        let asked = asked_of(&mut state, now).unwrap();
+        answer_end(&mut state, &asked, epoch, end_offset, now);
+        assert_eq!(hand_out(&mut state, now).unwrap(), BTreeMap::new());
+        assert_eq!((state.position(&name(0)).unwrap(), state.resets.len()), (Some(50), 0));
+        assert_eq!(state.stale_topics.len(), 1);
+        assert!(asked_of(&mut state, now).is_none(), "not before the back-off is over");
+        lead_in(&mut state, TWO, 8);
+        let asked = asked_of(&mut state, now).unwrap();
+        answer_end(&mut state, &asked, 7, 60, now);
+        assert_eq!(fetched_from_two(&mut state, now), Some(vec![(0, 50)]));
+    }
 }
 
 #[test]
