@@ -316,6 +316,7 @@ impl State {
             self.handle_error_code(fetch, place, generation, &part, hints, now);
             return;
         }
+        self.replica_reached(place, fetch.node);
         let turn = self.new_generation();
         let is_empty_handed = self.brokers.get(&fetch.node).is_some_and(|broker| broker.empty_handed == fetch.id);
         let Some(partition) = self.partition_mut(place) else { return };
@@ -468,7 +469,7 @@ impl State {
         }
         // It may have stopped leading its partitions together with answering.
         self.doubt(fetch.node);
-        self.leave_replicas_on(fetch.node);
+        self.leave_replicas_on(fetch.node, now);
         let error = (!error.is_retriable() && !is_untold).then_some(error);
         self.broker_failed(fetch.node, error, now);
     }

@@ -253,7 +253,7 @@ async fn overtaken(shared: &Shared, sent: &Sent<'_>, buffers: &LaneBuffers) {
     if buffers.answer_begun_at().is_some() {
         return std::future::pending().await; // not the broker is slow, but whoever has the memory
     }
-    shared.state().handle_late(fetch);
+    shared.state().handle_late(fetch, now());
     shared.changed.notify_waiters();
     loop {
         let changed = shared.changed.notified();

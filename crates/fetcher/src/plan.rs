@@ -252,13 +252,14 @@ impl State {
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.sent_at[fetch.lane as usize] = Some(now);
         }
+        let rack_id = self.rack_for(fetch.node, now);
         let request = &mut fetch.request.request;
         // Redpanda has been seen never to answer a Fetch that does not wait.
         request.max_wait_ms = i32::try_from(fetch.max_wait.as_millis()).unwrap_or(i32::MAX).max(1);
         request.min_bytes = self.config.fetch_min_bytes;
         request.max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
         request.isolation_level = self.config.isolation_level.number();
-        request.rack_id = self.config.client_rack.clone().unwrap_or_default();
+        request.rack_id = rack_id;
         NextFetch::Send(Box::new(fetch))
     }
 

@@ -8,12 +8,15 @@
 //! | `metadata.max.age` has passed | the leader is asked again: another may be closer now |
 //! | the replica answers with an error | the leader is asked, after a back-off |
 //! | it answers OFFSET_OUT_OF_RANGE | the same: it may lag behind, and only a leader's word is for `auto.offset.reset` |
-//! | it cannot be reached, or its answer is late | the leader is asked |
+//! | it cannot be reached, or its answer is late | the leader is asked, and for a while not told the rack |
 //! | there is another leader, or another epoch of it, or the replica is no broker any more | the leader is asked |
 //!
-//! A leader that names a replica sends no records, so it is followed each time. A replica that fails each time is paced by the
-//! back-off, which only records or an empty answer in good order end.
+//! A leader that names a replica sends no records, so it is followed each time. A replica that answers with an error each time is
+//! paced by the back-off, which only records or an empty answer in good order end. One that the leader reaches and the consumer
+//! does not would be named for ever: without a rack the leader names none and serves. How long that is tried
+//! ([`Unreached`]) doubles until the replica answers.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ottla_cluster::Metadata;
@@ -27,6 +30,15 @@ use crate::state::State;
 pub(crate) struct Replica {
     pub(crate) node: NodeId,
     /// The leader is asked again then.
+    until: Instant,
+}
+
+/// A replica that was named by a leader and could not be reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unreached {
+    /// How often in a row.
+    times: u32,
+    /// The leader is not told the rack before.
     until: Instant,
 }
 
@@ -78,15 +90,43 @@ impl State {
     }
 
     /// A broker cannot be reached, or is late: what is read from it as a replica is read from leaders.
-    pub(crate) fn leave_replicas_on(&mut self, node: NodeId) {
-        if self.replicas_expire_at.is_some() {
-            self.leave_where(|partition| partition.is_read_from(node));
+    pub(crate) fn leave_replicas_on(&mut self, node: NodeId, now: Instant) {
+        if self.replicas_expire_at.is_none() {
+            return;
         }
+        let left = self.partitions.iter().flatten().filter(|partition| partition.is_read_from(node));
+        let leaders: BTreeSet<NodeId> = left.filter_map(|partition| Some(partition.leader?.node)).collect();
+        for leader in leaders {
+            let unreached = self.unreached_replicas.entry((leader, node)).or_insert(Unreached { times: 0, until: now });
+            let span = LEADER_SERVES.saturating_mul(1 << unreached.times.min(16));
+            unreached.times = unreached.times.saturating_add(1);
+            unreached.until = now + span.min(self.replica_max_age);
+        }
+        self.leave_where(|partition| partition.is_read_from(node));
+    }
+
+    /// A broker has answered with something of a partition: if it is read from there as a replica, that can be reached.
+    pub(crate) fn replica_reached(&mut self, place: usize, node: NodeId) {
+        if self.unreached_replicas.is_empty() {
+            return;
+        }
+        let partition = self.partition(place).filter(|partition| partition.is_read_from(node));
+        if let Some(leader) = partition.and_then(|partition| partition.leader) {
+            self.unreached_replicas.remove(&(leader.node, node));
+        }
+    }
+
+    /// What a broker is told of where the consumer stands.
+    pub(crate) fn rack_for(&self, node: NodeId, now: Instant) -> String {
+        let is_withheld = self.unreached_replicas.iter().any(|((leader, _), of)| *leader == node && now < of.until);
+        self.config.client_rack.clone().filter(|_| !is_withheld).unwrap_or_default()
     }
 
     /// Takes in which brokers there are.
     pub(crate) fn update_nodes(&mut self, metadata: &Metadata) {
         self.known_nodes = metadata.brokers().map(|broker| broker.node).collect();
+        let known = &self.known_nodes;
+        self.unreached_replicas.retain(|(leader, replica), _| known.contains(leader) && known.contains(replica));
         if self.replicas_expire_at.is_some() {
             let known = std::mem::take(&mut self.known_nodes);
             self.leave_where(|partition| partition.replica.is_some_and(|replica| !known.contains(&replica.node)));
@@ -113,6 +153,9 @@ impl State {
         }
     }
 }
+
+/// How long a leader serves itself after its replica could not be reached, the first time.
+const LEADER_SERVES: Duration = Duration::from_secs(10);
 
 /// Durations of the configuration are added to clocks: no sum may overflow.
 const LONGEST: Duration = Duration::from_hours(365 * 24);

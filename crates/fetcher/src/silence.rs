@@ -27,10 +27,10 @@ pub(crate) struct LookupInFlight {
 
 impl State {
     /// The answer to a Fetch is late.
-    pub(crate) fn handle_late(&mut self, fetch: &Fetch) {
+    pub(crate) fn handle_late(&mut self, fetch: &Fetch, now: Instant) {
         tracing::debug!(node = %fetch.node, "the answer to a fetch is late");
         self.doubt(fetch.node);
-        self.leave_replicas_on(fetch.node);
+        self.leave_replicas_on(fetch.node, now);
     }
 
     /// Whether no partition waits for the answer to a Fetch any more.

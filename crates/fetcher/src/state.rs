@@ -17,6 +17,7 @@ use crate::buffered::{Buffered, Failure};
 use crate::changed::{Broker, Changed};
 use crate::handed_out::{Completed, HandedOut};
 use crate::position::{Course, Partition, Phase, Refusal};
+use crate::replica::Unreached;
 use crate::silence::LookupInFlight;
 use crate::{Error, FetchTotals, FetcherConfig, StartAt};
 
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub(crate) replica_max_age: Duration,
     /// When the first of the replicas that are read from has had its time; `None`: none is.
     pub(crate) replicas_expire_at: Option<Instant>,
+    /// Replicas, each with the leader that named it.
+    pub(crate) unreached_replicas: BTreeMap<(NodeId, NodeId), Unreached>,
     /// What was done about lost positions without the application.
     pub(crate) resets: VecDeque<Error>,
     /// Topics about which the cluster is to be asked.
@@ -80,6 +83,7 @@ impl State {
             known_nodes: BTreeSet::new(),
             replica_max_age: Duration::from_mins(5),
             replicas_expire_at: None,
+            unreached_replicas: BTreeMap::new(),
             resets: VecDeque::new(),
             stale_topics: BTreeSet::new(),
             is_news: false,

@@ -83,6 +83,21 @@ async fn a_replica_that_hangs_is_left_when_it_is_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_that_is_in_sync_and_cannot_be_reached_keeps_no_records_back() {
+    let (setup, mut consumer) = start().await;
+    // The leader names it, whatever its clients see.
+    setup.embedded.faults().inject(Fault::close_connection().on_api(ApiKey::Fetch).on_node(CLOSEST).always());
+    for _ in 0..5 {
+        read_next(&setup, &mut consumer, 5).await;
+    }
+    assert!(fetches(&setup, CLOSEST) <= 10, "nor is it tried without end");
+    setup.embedded.faults().clear();
+    assert!(consumer.poll(Duration::from_mins(2)).await.unwrap().is_empty());
+    read_next(&setup, &mut consumer, 5).await;
+    assert_eq!(consumer.fetched_from(&partition(0)), Some(CLOSEST));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_lags_delays_records_and_resets_nothing() {
     let (setup, mut consumer) = start().await;
     read_next(&setup, &mut consumer, 5).await;

@@ -115,9 +115,45 @@ fn a_replica_that_cannot_be_reached_or_is_late_is_left_at_once() {
 
     let mut state = sent_on(FetcherConfig::default(), now);
     let fetch = send_to_two(&mut state, now).unwrap();
-    state.handle_late(&fetch);
+    state.handle_late(&fetch, now);
     assert!(state.is_overtaken(&fetch));
     assert!(is_read_from_one(&mut state, now));
+}
+
+#[test]
+fn a_leader_whose_replica_failed_serves_itself_for_a_while_that_grows() {
+    let config = FetcherConfig { client_rack: Some("east".to_owned()), ..FetcherConfig::default() };
+    let mut now = Instant::now();
+    let mut state = sent_on(config, now);
+    let mut spans = Vec::new();
+    for _ in 0..12 {
+        let fetch = send_to_two(&mut state, now).unwrap();
+        state.handle_failure(&fetch, Error::Closed, now);
+        let failed_at = now;
+        // Without the rack the leader has no other to name.
+        let mut fetch = send(&mut state, Lane::Main, now);
+        while fetch.request.request.rack_id.is_empty() {
+            answer(&mut state, &fetch, vec![data(0, &[])], now);
+            now += Duration::from_secs(1);
+            fetch = send(&mut state, Lane::Main, now);
+        }
+        assert_eq!(fetch.request.request.rack_id, "east");
+        spans.push((now - failed_at).as_secs());
+        let named = FetchPartitionData { preferred_read_replica: TWO, ..data(0, &[]) };
+        answer(&mut state, &fetch, vec![named], now);
+    }
+    assert_eq!(spans[..6], [10, 20, 40, 80, 160, 300]);
+    assert_eq!(spans[6..], [300; 6], "up to metadata.max.age");
+
+    let fetch = send_to_two(&mut state, now).unwrap();
+    answer(&mut state, &fetch, vec![data(0, &[])], now);
+    let fetch = send_to_two(&mut state, now).unwrap();
+    state.handle_failure(&fetch, Error::Closed, now);
+    let fetch = send(&mut state, Lane::Main, now + Duration::from_secs(9));
+    assert_eq!(fetch.request.request.rack_id, "");
+    answer(&mut state, &fetch, vec![data(0, &[])], now);
+    let fetch = send(&mut state, Lane::Main, now + Duration::from_secs(10));
+    assert_eq!(fetch.request.request.rack_id, "east", "it has worked meanwhile");
 }
 
 #[test]

@@ -344,7 +344,7 @@ fn a_late_answer_that_nobody_waits_for_any_more_ends_the_session() {
     let now = Instant::now();
     let mut state = in_session(2, now);
     let fetch = send(&mut state, Lane::Main, now);
-    state.handle_late(&fetch);
+    state.handle_late(&fetch, now);
     for partition in 0..2 {
         assert!(!state.is_overtaken(&fetch));
         lead(&mut state, partition, TWO);

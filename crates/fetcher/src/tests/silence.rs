@@ -21,7 +21,7 @@ fn a_leader_that_is_late_is_doubted_each_time_that_metadata_comes_until_it_answe
     let fetch = send(&mut state, Lane::Main, now);
     state.doubt_silent_brokers();
     assert_eq!(doubted(&mut state), 0);
-    state.handle_late(&fetch);
+    state.handle_late(&fetch, now);
     for _ in 0..3 {
         assert_eq!(doubted(&mut state), 1);
         state.doubt_silent_brokers();
@@ -48,7 +48,7 @@ fn a_leader_that_fails_is_doubted_each_time_that_metadata_comes() {
 fn a_partition_with_another_leader_is_fetched_there_and_the_late_answer_given_up_once_nobody_waits_for_it() {
     let (mut state, now) = (state(2, FetcherConfig::default()), Instant::now());
     let fetch = send(&mut state, Lane::Main, now);
-    state.handle_late(&fetch);
+    state.handle_late(&fetch, now);
     doubted(&mut state);
     lead(&mut state, 0, TWO);
     assert!(!state.is_overtaken(&fetch));
