@@ -236,14 +236,13 @@ impl State {
         let Some((session, _)) = self.session_of(fetch) else { return hints };
         let was_full = session.is_full();
         let topics: Vec<_> = answer.topics.iter().map(|(name, id)| session.topic(name, *id)).collect();
+        let told = answer.parts.iter().map(|part| (topics.get(part.topic).copied().flatten(), part.partition));
+        let places = session.places_of(told);
         let mut is_as_asked = true;
         let mut answered = BTreeSet::new();
-        for part in answer.parts {
+        for (part, place) in answer.parts.into_iter().zip(places) {
             let received = part.received_bytes as u64;
             self.totals.fetched_bytes += received;
-            let topic = topics.get(part.topic).copied().flatten();
-            let session = self.session_of(fetch).map(|(session, _)| session);
-            let place = session.zip(topic).and_then(|(session, topic)| session.place(topic, part.partition));
             // What was not asked for is not looked at, nor what is told twice.
             match place {
                 Some(place) if !was_full || answered.insert(place) => {
@@ -351,12 +350,11 @@ impl State {
         if let Some(offset) = next_offset {
             let epochs = part.epochs_from(position);
             partition.fetched(offset, epochs);
-            let before = std::mem::replace(&mut partition.listed.turn, turn);
-            if let Some(broker) = self.brokers.get_mut(&fetch.node) {
-                broker.behind.remove(&(before, place));
-                if offset < high_watermark {
-                    broker.behind.insert((turn, place));
-                }
+            partition.listed.turn = turn;
+            if offset < high_watermark
+                && let Some(broker) = self.brokers.get_mut(&fetch.node)
+            {
+                broker.behind.push_back((turn, place));
             }
             let waiting = waiting.cloned();
             let Part { records, high_watermark, aborted, .. } = part;

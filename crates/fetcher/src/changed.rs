@@ -12,7 +12,7 @@
 //! Invariant: a partition that nobody has touched is as it was when it was looked at last. A deadline of its own that passes
 //! (`not_before`) stands in a list of its broker by time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
 use ottla_wire::{NodeId, TopicPartition};
@@ -28,6 +28,8 @@ pub(crate) struct Listed {
     is_touched: bool,
     /// The broker that it is fetched from, as of the last [sorting](State::sort).
     pub(crate) at: Option<NodeId>,
+    /// Whether it stands in `changed` of that broker.
+    is_changed: bool,
     /// Counts the answers that brought records: who was served last comes last (KIP-74).
     pub(crate) turn: u64,
 }
@@ -37,14 +39,15 @@ pub(crate) struct Listed {
 pub(crate) struct Broker {
     /// The places of its partitions.
     pub(crate) places: BTreeSet<usize>,
-    /// Those that the lanes have to look at.
-    pub(crate) changed: BTreeSet<usize>,
+    /// Those that the lanes have to look at, in the order in which they were touched; some may be another's by now.
+    pub(crate) changed: Vec<usize>,
     /// Those that are to be looked at when their time has come.
     pub(crate) backing_off: BTreeSet<(Instant, usize)>,
     /// The last request by the main lane that was answered without a single record, by its number.
     pub(crate) empty_handed: u64,
-    /// Those of which it had more when it answered last, each with its turn, in that order.
-    pub(crate) behind: BTreeSet<(u64, usize)>,
+    /// Those of which it had more when it answered last, each with its turn, in that order. One that has had another turn
+    /// since, or has gone to another broker, does not count.
+    pub(crate) behind: VecDeque<(u64, usize)>,
     /// Those that are its partitions no longer, and may stand in its session still.
     pub(crate) gone: BTreeSet<TopicPartition>,
     /// What the main lane has told the broker.
@@ -70,10 +73,10 @@ impl Broker {
     fn new(session_mark: u64, session: Session) -> Self {
         Self {
             places: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            changed: Vec::new(),
             backing_off: BTreeSet::new(),
             empty_handed: 0,
-            behind: BTreeSet::new(),
+            behind: VecDeque::new(),
             gone: BTreeSet::new(),
             session,
             session_mark,
@@ -84,6 +87,16 @@ impl Broker {
             untold: false,
             is_silent: false,
             fetch_size: FetchSize::default(),
+        }
+    }
+
+    /// Forgets what does not count as behind, at a cost that is in proportion to what was added.
+    pub(crate) fn settle_behind(&mut self, counts: impl Fn(&(u64, usize)) -> bool) {
+        while self.behind.front().is_some_and(|first| !counts(first)) {
+            self.behind.pop_front();
+        }
+        if self.behind.len() > 2 * self.places.len() {
+            self.behind.retain(counts);
         }
     }
 
@@ -104,6 +117,15 @@ pub(crate) struct Changed {
     touched: Vec<usize>,
     /// Those without a leader or an offset to fetch from, or of which it is not known whether the leader has them.
     pub(crate) stranded: BTreeSet<usize>,
+}
+
+impl Listed {
+    /// The broker's lanes look at it now. False if it is another's by now.
+    pub(crate) fn look(&mut self, node: NodeId) -> bool {
+        let is_its = self.at == Some(node);
+        self.is_changed &= !is_its;
+        is_its
+    }
 }
 
 impl Partition {
@@ -136,18 +158,21 @@ impl State {
                 self.changed.stranded.remove(&place);
             }
             let (from, to) = (partition.listed.at, partition.fetched_from());
+            let is_listed = std::mem::replace(&mut partition.listed.is_changed, to.is_some()) && from == to;
             if from != to {
                 partition.listed.at = to;
                 let mark = from.and_then(|node| self.brokers.get(&node)).map(|broker| broker.session_mark);
                 partition.in_flight.take_if(|id| Some(*id) == mark);
                 partition.asked = None;
-                let (turn, name) = (partition.listed.turn, partition.name.clone());
-                self.unlist(place, from, turn, name);
+                let name = partition.name.clone();
+                self.unlist(place, from, name);
             }
-            if let Some(node) = to {
-                let broker = self.broker(node);
-                broker.places.insert(place);
-                broker.changed.insert(place);
+            let Some(node) = to else { continue };
+            if !is_listed {
+                self.broker(node).changed.push(place);
+            }
+            if from != to {
+                self.broker(node).places.insert(place);
             }
         }
         self.changed.touched = touched; // with its memory
@@ -157,15 +182,13 @@ impl State {
     pub(crate) fn unlist_place(&mut self, place: usize) {
         self.changed.stranded.remove(&place);
         let Some(partition) = self.partitions.get(place).and_then(Option::as_ref) else { return };
-        let (Listed { at, turn, .. }, name) = (partition.listed, partition.name.clone());
-        self.unlist(place, at, turn, name);
+        let (at, name) = (partition.listed.at, partition.name.clone());
+        self.unlist(place, at, name);
     }
 
-    fn unlist(&mut self, place: usize, at: Option<NodeId>, turn: u64, name: TopicPartition) {
+    fn unlist(&mut self, place: usize, at: Option<NodeId>, name: TopicPartition) {
         let Some(broker) = at.and_then(|node| self.brokers.get_mut(&node)) else { return };
         broker.places.remove(&place);
-        broker.changed.remove(&place);
-        broker.behind.remove(&(turn, place));
         broker.gone.insert(name);
     }
 

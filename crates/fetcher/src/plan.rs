@@ -100,7 +100,7 @@ impl State {
         if broker.session.is_empty() || broker.sent_at[Lane::Main as usize].is_some() {
             return NextFetch::Wait(broker.next_back());
         }
-        let on = self.occasion(usage, broker, &broker.session);
+        let on = self.occasion(usage, node, broker, &broker.session);
         let Some(granted) = self.budget.grant(on) else { return NextFetch::WaitForMemory };
         let id = self.new_generation();
         let max_wait = self.config.fetch_max_wait;
@@ -132,9 +132,14 @@ impl State {
         for name in std::mem::take(&mut broker.gone) {
             broker.session.leave(&name.topic, name.partition);
         }
+        broker.settle_behind(|behind| is_behind(partitions, node, behind));
         let mark = broker.session_mark;
-        for place in std::mem::take(&mut broker.changed) {
+        let mut changed = std::mem::take(&mut broker.changed);
+        for place in changed.drain(..) {
             let Some(Some(partition)) = partitions.get_mut(place) else { continue };
+            if !partition.listed.look(node) {
+                continue;
+            }
             let is_elsewhere = partition.in_flight.is_some_and(|id| id != mark);
             match partition.reading(limits).filter(|_| !is_elsewhere) {
                 Some(reading) if partition.is_due(now) => {
@@ -156,11 +161,12 @@ impl State {
                 }
             }
         }
+        broker.changed = changed; // with its memory
     }
 
     fn next_aside(&mut self, node: NodeId, now: Instant, usage: Usage) -> NextFetch {
         let Some(broker) = self.brokers.get(&node) else { return NextFetch::End };
-        let (due, next_due) = self.due_aside(broker, now);
+        let (due, next_due) = self.due_aside(node, broker, now);
         if due.is_empty() {
             return NextFetch::Wait(next_due);
         }
@@ -175,7 +181,7 @@ impl State {
             let Some(reading) = partition.reading(self.config.partition_limits()) else { continue };
             session.read(partition.topic_of(), partition.name.partition, *place, reading);
         }
-        let on = self.occasion(usage, broker, &session);
+        let on = self.occasion(usage, node, broker, &session);
         let Some(granted) = self.budget.grant_aside(on) else { return NextFetch::WaitForMemory };
         let id = self.new_generation();
         for place in due {
@@ -199,11 +205,12 @@ impl State {
     }
 
     /// The places of the partitions that may be fetched aside now, and when there will be more.
-    fn due_aside(&self, broker: &Broker, now: Instant) -> (Vec<usize>, Option<Instant>) {
+    fn due_aside(&self, node: NodeId, broker: &Broker, now: Instant) -> (Vec<usize>, Option<Instant>) {
         let mut due = Vec::new();
         let mut earliest = broker.next_back();
         for place in &broker.changed {
-            let Some(partition) = self.partition(*place).filter(|partition| partition.wants_fetch()) else { continue };
+            let wants_fetch = |partition: &&Partition| partition.listed.at == Some(node) && partition.wants_fetch();
+            let Some(partition) = self.partition(*place).filter(wants_fetch) else { continue };
             match partition.not_before {
                 Some(not_before) if not_before > now => {
                     earliest = Some(earliest.map_or(not_before, |earliest| earliest.min(not_before)));
@@ -214,7 +221,7 @@ impl State {
         (due, earliest)
     }
 
-    fn occasion(&self, usage: Usage, broker: &Broker, session: &Session) -> Occasion {
+    fn occasion(&self, usage: Usage, node: NodeId, broker: &Broker, session: &Session) -> Occasion {
         let Usage { reading, .. } = usage;
         let used = usage.used.saturating_sub(reading);
         // Of an answer that is half handed out, that half: who holds one record of it will hold the whole.
@@ -222,24 +229,25 @@ impl State {
         let held = used.saturating_sub(waiting);
         let brokers = self.fetched_brokers().count();
         // As much as is worth the way, or what is lost at the end of an answer.
-        let first_bytes = self.behind(broker).next().map_or(0, |(_, bytes)| bytes);
+        let first_bytes = self.behind(node).next().map_or(0, |(_, bytes)| bytes);
         let worthwhile_bytes = broker.fetch_size.worthwhile_bytes().max(first_bytes);
         Occasion { used, reading, held, brokers, header_bytes: header_bytes(session), worthwhile_bytes }
     }
 
     /// How the partitions are read of which a broker has more, in the order of their turns, which is the broker's.
-    fn behind<'s>(&'s self, broker: &'s Broker) -> impl Iterator<Item = (BatchSizes, usize)> + 's {
+    pub(crate) fn behind(&self, node: NodeId) -> impl Iterator<Item = (BatchSizes, usize)> {
         let limits = self.config.partition_limits();
-        broker.behind.iter().filter_map(move |(turn, place)| {
-            let partition = self.partition(*place).filter(|partition| partition.listed.turn == *turn)?;
+        let behind = self.brokers.get(&node).into_iter().flat_map(|broker| &broker.behind);
+        behind.filter(move |behind| is_behind(&self.partitions, node, behind)).filter_map(move |(_, place)| {
+            let partition = self.partition(*place)?;
             partition.is_fetchable().then(|| (partition.sizes, partition.sizes.ask(limits)))
         })
     }
 
     fn send(&mut self, mut fetch: Fetch, now: Instant) -> NextFetch {
         let mut max_bytes = fetch.granted.max_bytes;
-        if let Some(broker) = self.brokers.get(&fetch.node).filter(|_| fetch.lane == Lane::Main) {
-            max_bytes = whole_batches(max_bytes, self.behind(broker));
+        if fetch.lane == Lane::Main {
+            max_bytes = whole_batches(max_bytes, self.behind(fetch.node));
         }
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.sent_at[fetch.lane as usize] = Some(now);
@@ -292,6 +300,12 @@ impl State {
             broker.sent_at[fetch.lane as usize] = None;
         }
     }
+}
+
+/// Whether the broker had more of a partition when it answered last, which was in this turn.
+fn is_behind(partitions: &[Option<Partition>], node: NodeId, (turn, place): &(u64, usize)) -> bool {
+    let partition = partitions.get(*place).and_then(Option::as_ref);
+    partition.is_some_and(|partition| partition.listed.turn == *turn && partition.listed.at == Some(node))
 }
 
 /// When a partition has its turn.

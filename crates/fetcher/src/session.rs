@@ -196,7 +196,7 @@ impl Session {
         }
     }
 
-    /// Where an answer's topic stands, for [`place`](Self::place).
+    /// Where an answer's topic stands, for [`places_of`](Self::places_of).
     pub(crate) fn topic(&self, name: &str, id: Option<TopicId>) -> Option<TopicSlot> {
         let slot = match id {
             Some(id) => self.topics.ids.get(&id),
@@ -205,9 +205,21 @@ impl Session {
         slot.copied()
     }
 
-    /// The place of a partition that an answer tells of, if it is read.
-    pub(crate) fn place(&self, topic: TopicSlot, partition: i32) -> Option<usize> {
-        self.partitions.get(&(topic, partition)).map(Remembered::place)
+    /// The places of the partitions that an answer tells of, as far as they are read. They mostly come in the order in which
+    /// they stand here, and are not searched for then.
+    pub(crate) fn places_of(&self, told: impl Iterator<Item = (Option<TopicSlot>, i32)>) -> Vec<Option<usize>> {
+        let mut following = self.partitions.range(..);
+        told.map(|(topic, partition)| {
+            let key = (topic?, partition);
+            if let Some((next, remembered)) = following.next()
+                && *next == key
+            {
+                return Some(remembered.place());
+            }
+            following = self.partitions.range(key..);
+            following.next().filter(|(next, _)| **next == key).map(|(_, remembered)| remembered.place())
+        })
+        .collect()
     }
 
     /// The places of all partitions that are read.
@@ -270,8 +282,15 @@ impl Session {
         // So that topics stand together.
         changed.sort_unstable();
         let mut readings = Vec::with_capacity(changed.len());
+        let mut following = self.partitions.range_mut(..);
         for key in changed.drain(..) {
-            let Some(remembered) = self.partitions.get_mut(&key) else { continue };
+            // Where all have changed, each follows the one before.
+            let mut next = following.next().filter(|(next, _)| **next == key);
+            if next.is_none() {
+                following = self.partitions.range_mut(key..);
+                next = following.next().filter(|(next, _)| **next == key);
+            }
+            let Some((_, remembered)) = next else { continue };
             // One that has left and come back stands there twice.
             if std::mem::take(&mut remembered.is_changed) {
                 readings.push((key, remembered.reading));

@@ -253,7 +253,7 @@ fn a_topic_with_another_id_ends_the_session() {
     assert_eq!(request.topics[0].topic_id, other);
     assert!(session.topic("", Some(ID)).is_none());
     let slot = session.topic("", Some(other)).unwrap();
-    assert_eq!(session.place(slot, 1), Some(1));
+    assert_eq!(session.places_of([(Some(slot), 1)].into_iter()), [Some(1)]);
 }
 
 #[test]
@@ -263,7 +263,10 @@ fn an_answers_partitions_are_found_by_name_or_id_and_no_others() {
     let by_name = session.topic("topic", None).unwrap();
     assert_eq!(session.topic("", Some(ID)), Some(by_name));
     assert_ne!(session.topic("other", None), Some(by_name));
-    assert_eq!([0, 1, 2, 4].map(|partition| session.place(by_name, partition)), [Some(0), Some(1), None, None]);
+    let places = |told: [i32; 6]| session.places_of(told.map(|partition| (Some(by_name), partition)).into_iter());
+    assert_eq!(places([0, 1, 2, 4, 0, 1]), [Some(0), Some(1), None, None, Some(0), Some(1)]);
+    assert_eq!(places([-1, 1, 0, 0, 1, 9]), [None, Some(1), Some(0), Some(0), Some(1), None]);
+    assert_eq!(session.places_of([(None, 0)].into_iter()), [None], "a topic that is not read");
     assert_eq!(session.topic("third", None), None);
 }
 
