@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) subscription: Subscription,
     pub(crate) marks: Marks,
     pub(crate) auto_commit: AutoCommit,
+    /// Partitions whose positions were reset, which streams have yet to be told.
+    pub(crate) reset: BTreeSet<TopicPartition>,
     /// Partitions that the application has paused; partition streams pause some for themselves.
     pub(crate) paused: BTreeSet<TopicPartition>,
     /// For a subscription by pattern.
@@ -77,6 +79,7 @@ impl Shared {
             subscription: Subscription::default(),
             marks: Marks::default(),
             auto_commit: AutoCommit::new(auto_commit_interval),
+            reset: BTreeSet::new(),
             paused: BTreeSet::new(),
             ask_for_topics: AskForTopics::new(cluster.config().metadata_max_age),
             assigned: None,
@@ -130,9 +133,9 @@ impl Shared {
 
     /// What may be committed of every assigned partition.
     pub(crate) fn completed(&self) -> BTreeMap<TopicPartition, Completed> {
-        self.heed_resets();
         // Under the lock, so that no partition's marks go while the fetcher is asked: it is further than they are.
-        let state = self.state();
+        let mut state = self.state();
+        self.heed_resets(&mut state);
         let mut completed = self.fetcher.all_completed();
         for (partition, completed) in &mut completed {
             if let Some(marked) = state.marks.completed(partition) {
@@ -144,8 +147,8 @@ impl Shared {
 
     /// The same of one partition; `None` while its start is looked up.
     pub(crate) fn completed_of(&self, partition: &TopicPartition) -> Result<Option<Completed>, Error> {
-        self.heed_resets();
-        let state = self.state();
+        let mut state = self.state();
+        self.heed_resets(&mut state);
         let completed = self.fetcher.completed(partition)?;
         Ok(state.marks.completed(partition).or(completed))
     }
@@ -240,31 +243,32 @@ impl Shared {
 
     /// Tells of positions that were lost, and reset without asking.
     pub(crate) fn tell_resets(&self) {
-        self.heed_resets();
+        let reset = {
+            let mut state = self.state();
+            self.heed_resets(&mut state);
+            std::mem::take(&mut state.reset)
+        };
+        for partition in &reset {
+            self.change_course(partition);
+        }
         while let Some(reset) = self.fetcher.take_reset() {
             self.errors.push(reset.into());
         }
     }
 
     /// What was handed out before positions were reset no longer counts, nor what was committed: that was so for a log that is
-    /// not the same any more. To be called before anything is committed, because a poll that resets may be cancelled.
-    fn heed_resets(&self) {
-        let reset = {
-            let mut state = self.state();
-            let reset = self.fetcher.take_reset_partitions();
-            if reset.is_empty() {
-                return;
-            }
-            for partition in &reset {
-                state.marks.forget(partition);
-            }
-            state.auto_commit.retain(|partition| !reset.contains(partition));
-            state.courses += 1;
-            reset
-        };
-        for partition in &reset {
-            self.channels.discard(partition);
+    /// not the same any more. To be called before anything is committed: a poll that resets may be cancelled before it
+    /// tells. Leaves the streams alone, whose locks its callers may hold.
+    fn heed_resets(&self, state: &mut State) {
+        let reset = self.fetcher.take_reset_partitions();
+        if reset.is_empty() {
+            return;
         }
+        for partition in &reset {
+            state.marks.forget(partition);
+        }
+        state.auto_commit.retain(|partition| !reset.contains(partition));
+        state.reset.extend(reset);
     }
 
     /// What was handed out of the partition no longer counts: it is read from elsewhere.
@@ -298,6 +302,7 @@ impl Shared {
         state.marks.retain(|partition| on_course.contains(partition));
         state.auto_commit.retain(|partition| on_course.contains(partition));
         state.paused.retain(|partition| assigned.contains(partition));
+        state.reset.retain(|partition| on_course.contains(partition));
         state.courses += 1;
     }
 }
