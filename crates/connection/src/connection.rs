@@ -34,6 +34,7 @@ pub struct Connection {
 #[derive(Debug)]
 struct Shared {
     address: Address,
+    round_trip: Duration,
     versions: BrokerVersions,
     client_id: Option<Arc<str>>,
     request_timeout: Duration,
@@ -70,12 +71,13 @@ impl Connection {
     /// Dropping the future closes what was opened.
     pub async fn open(connector: &dyn Connector, address: &Address, config: ConnectionConfig) -> Result<Self, Error> {
         let mut handshake = Handshake::new(&config);
-        let (io, versions) = loop {
+        let (io, versions, asked_at) = loop {
             let mut io = connect(connector, address, &config).await?;
+            let asked_at = now();
             let timeout = config.request_timeout.min(LONGEST_TIMEOUT);
             let outcome = tokio::time::timeout(timeout, shake_hands(&mut handshake, &mut io)).await;
             match outcome.unwrap_or(Err(HandshakeError::TimedOut { timeout })) {
-                Ok(Some(versions)) => break (io, versions),
+                Ok(Some(versions)) => break (io, versions, asked_at),
                 Ok(None) => tracing::debug!(%address, "closed during ApiVersions, connecting anew"),
                 Err(source) => return Err(Error::Handshake { address: address.clone(), source }),
             }
@@ -87,6 +89,7 @@ impl Connection {
         tokio::spawn(driver.run());
         let shared = Shared {
             address: address.clone(),
+            round_trip: now().saturating_duration_since(asked_at),
             versions,
             client_id: config.client_id,
             request_timeout: config.request_timeout,
@@ -107,6 +110,11 @@ impl Connection {
     /// What the broker speaks, as it said when this connection was opened.
     pub fn versions(&self) -> &BrokerVersions {
         &self.shared.versions
+    }
+
+    /// How long the broker took to answer when this connection was opened: the way there and back, and little else.
+    pub fn round_trip(&self) -> Duration {
+        self.shared.round_trip
     }
 
     /// Asks, in the highest version that both sides speak, and waits for the answer for `request_timeout`.

@@ -178,7 +178,7 @@ async fn run_lane(shared: Arc<Shared>, node: NodeId, lane: Lane) -> Ended {
         let buffers = Arc::clone(&link.buffers);
         tokio::select! {
             biased; // an answer is an answer, however late
-            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, &buffers),
+            answer = ask(&shared, &mut link, &sent, &mut has_answered) => sent.finish(answer, &link),
             () = overtaken(&shared, &sent, &buffers) => {
                 sent.overtaken();
                 if let Some(connection) = link.connection.take() {
@@ -274,11 +274,12 @@ struct Sent<'s> {
 
 impl Sent<'_> {
     /// Hands in what came into these buffers.
-    fn finish(mut self, answer: Result<RawResponse, Error>, buffers: &LaneBuffers) {
+    fn finish(mut self, answer: Result<RawResponse, Error>, link: &Link) {
         let Some(fetch) = self.fetch.take() else { return };
-        let begun_at = buffers.answer_begun_at(); // if it was large
+        let begun_at = link.buffers.answer_begun_at(); // if it was large
+        let round_trip = link.connection.as_ref().map_or(Duration::ZERO, Connection::round_trip);
         let arrival = answer.as_ref().ok().zip(begun_at).map(|(response, begun_at)| Arrival {
-            wait: begun_at.saturating_duration_since(fetch.sent_at),
+            way: begun_at.saturating_duration_since(fetch.sent_at).min(round_trip),
             transfer: now().saturating_duration_since(begun_at),
             bytes: response.body.len(),
         });
@@ -296,7 +297,7 @@ impl Sent<'_> {
                 if let Some(arrival) = arrival {
                     state.handle_arrival(&fetch, arrival);
                 }
-                let hints = state.handle_answer(&fetch, answer.waiting(buffers.waiting_answer()), now());
+                let hints = state.handle_answer(&fetch, answer.waiting(link.buffers.waiting_answer()), now());
                 drop(state);
                 // An answer that brought nothing gave its memory back before its promise.
                 self.shared.pool.tell_released();

@@ -25,7 +25,7 @@ async fn fetches_to_read(delay: Duration) -> u64 {
             setup.append_bytes(index, batch.clone(), 1).await;
         }
     }
-    setup.embedded.faults().inject(Fault::delay(delay).on_api(ApiKey::Fetch).always());
+    setup.embedded.faults().inject(Fault::delay(delay).always());
     let mut consumer = setup.consumer().build().unwrap();
     consumer.assign((0..PARTITIONS).map(partition)).unwrap();
     let mut records = 0;
