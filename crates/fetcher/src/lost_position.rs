@@ -52,6 +52,9 @@ impl State {
             partition.refuse(generation, Refusal::Truncated(truncation));
         } else {
             self.start(place, diverging.map_or(StartAt::Reset, StartAt::from));
+            if let Some(partition) = self.partition_mut(place) {
+                partition.lost();
+            }
             self.push_reset(error);
         }
     }

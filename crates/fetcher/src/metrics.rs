@@ -16,7 +16,7 @@ pub struct FetchMetrics {
 
 /// What memory is used for, in bytes. Buffers count whole, with what an answer has beside records and what its size is
 /// rounded up by. An answer of at most 4 KiB has none: it counts as 8 KiB while records of it wait to be handed out, and
-/// as nothing from then on.
+/// as nothing from then on. Nor is it waited with, so that one for each of the two connections to a broker may go beyond the bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FetchMemory {

@@ -41,6 +41,8 @@ pub(crate) struct Partition {
     former_topic_id: Option<TopicId>,
     /// That it was, the application has yet to be told.
     is_recreated: bool,
+    /// A position was lost, and where to read on is found out.
+    is_reset: bool,
     pub(crate) leader: Option<Leader>,
     /// What it is read from instead.
     pub(crate) replica: Option<Replica>,
@@ -154,6 +156,7 @@ impl Partition {
             read_topic_id: None,
             former_topic_id: None,
             is_recreated: false,
+            is_reset: false,
             leader: None,
             replica: None,
             topic_error: None,
@@ -191,7 +194,7 @@ impl Partition {
         self.cut_answers = 0;
         self.answers_from_behind = 0;
         self.position_epoch = None;
-        self.is_recreated = false;
+        (self.is_recreated, self.is_reset) = (false, false);
         self.epochs = ReadEpochs::default();
         self.validation = Validation::Done;
         (self.phase, self.position) = match Start::decide(at, policy) {
@@ -207,12 +210,29 @@ impl Partition {
         self.validate();
     }
 
+    /// Sets a course from an offset that was handed out. What is known of what was read before it stays, and of its topic.
+    pub(crate) fn go_back(&mut self, generation: u64, offset: i64, policy: AutoOffsetReset) {
+        let (epochs, is_recreated) = (std::mem::take(&mut self.epochs), self.is_recreated);
+        self.start(generation, StartAt::Offset(offset), policy);
+        (self.epochs, self.is_recreated) = (epochs, is_recreated);
+        self.rewind(offset);
+        self.validate();
+    }
+
     /// The log does not have the fetch offset.
     pub(crate) fn out_of_range(&mut self, generation: u64, policy: AutoOffsetReset) {
         match self.fetch_offset() {
             Some(offset) if policy == AutoOffsetReset::None => self.refuse(generation, Refusal::OutOfRange(offset)),
-            _ => self.start(generation, StartAt::Reset, policy),
+            _ => {
+                self.start(generation, StartAt::Reset, policy);
+                self.lost();
+            }
         }
+    }
+
+    /// The start that it has just been given is in place of a position that was lost.
+    pub(crate) fn lost(&mut self) {
+        self.is_reset = true;
     }
 
     /// Sets a course that leads nowhere. The position stays.
@@ -375,7 +395,8 @@ impl Partition {
         (self.read_topic_id, self.former_topic_id) = (Some(new_id), Some(old_id));
         (self.in_flight, self.asked) = (None, None);
         (self.failures, self.not_before) = (0, None);
-        self.is_recreated = self.fetch_offset().is_some();
+        // A position may have been lost because of that, before it was known.
+        self.is_recreated = self.fetch_offset().is_some() || self.is_reset;
     }
 
     /// That the topic was made anew, where the application has yet to be told.
@@ -456,6 +477,32 @@ mod tests {
         partition.started(9, None);
         partition.out_of_range(3, AutoOffsetReset::None);
         assert_eq!((partition.phase, partition.position), (Phase::Refused(Refusal::OutOfRange(9)), Some(9)));
+    }
+
+    #[test]
+    fn a_position_that_was_lost_before_the_topic_is_known_to_be_made_anew_was_one_of_the_former() {
+        let (old_id, new_id) = (TopicId([1; 16]), TopicId([2; 16]));
+        let mut sought = partition(StartAt::Latest);
+        sought.notice_topic_id(old_id);
+        sought.notice_topic_id(new_id);
+        assert_eq!(sought.recreation(), None, "nothing was read of the former");
+
+        let mut lost = partition(StartAt::Offset(5));
+        lost.notice_topic_id(old_id);
+        lost.out_of_range(2, AutoOffsetReset::Latest);
+        lost.notice_topic_id(new_id);
+        assert_eq!(lost.recreation(), Some(Recreation { old_id, new_id }));
+    }
+
+    #[test]
+    fn going_back_to_what_was_handed_out_does_not_make_it_the_new_topics() {
+        let mut partition = partition(StartAt::Offset(5));
+        partition.notice_topic_id(TopicId([1; 16]));
+        partition.notice_topic_id(TopicId([2; 16]));
+        partition.go_back(2, 4, AutoOffsetReset::Latest);
+        assert!(partition.recreation().is_some() && !partition.wants_fetch());
+        partition.start(3, StartAt::Offset(4), AutoOffsetReset::Latest);
+        assert_eq!(partition.recreation(), None, "the application has sought");
     }
 
     #[test]

@@ -158,13 +158,12 @@ impl State {
     /// the log.
     pub(crate) fn go_back(&mut self, name: &TopicPartition, offset: i64) -> Result<(), Error> {
         let place = self.place(name)?;
-        let epochs = self.partition_mut(place).map(|partition| std::mem::take(&mut partition.epochs));
-        self.start(place, StartAt::Offset(offset));
-        if let Some((partition, epochs)) = self.partition_mut(place).zip(epochs) {
-            partition.epochs = epochs;
-            partition.rewind(offset);
-            partition.validate();
+        let (generation, policy) = (self.new_generation(), self.config.auto_offset_reset);
+        self.buffered.discard(place);
+        if let Some(partition) = self.partition_mut(place) {
+            partition.go_back(generation, offset, policy);
         }
+        self.to_validate.insert(place);
         Ok(())
     }
 

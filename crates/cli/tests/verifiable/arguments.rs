@@ -98,8 +98,6 @@ async fn what_java_has_and_ours_has_not_is_told(cluster: TestCluster) {
     };
     let modern = [&consumer[..], &["--group-protocol", "consumer"]].concat();
     refused(Tool::Consumer, &modern, &["--group-protocol", "classic"]).await;
-    let by_duration = [&consumer[..], &["--reset-policy", "by_duration:PT1H"]].concat();
-    refused(Tool::Consumer, &by_duration, &["--reset-policy", "by_duration:PT1H"]).await;
     for (name, text) in [
         ("security.protocol", "security.protocol=SASL_SSL\n"),
         ("interceptor.classes", "interceptor.classes=com.example.Audit\n"),

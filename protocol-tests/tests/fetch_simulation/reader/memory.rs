@@ -19,7 +19,8 @@ impl Memory {
         let rounded_bytes = largest_batch_bytes + largest_batch_bytes / 8 + ROUNDED_UP_BYTES;
         let bound_bytes = plan.fetch_buffer_max_bytes;
         let fits = 2 * rounded_bytes <= bound_bytes;
-        let limit_bytes = if fits { bound_bytes } else { bound_bytes + 2 * rounded_bytes };
+        let most_bytes = if fits { bound_bytes } else { bound_bytes + 2 * rounded_bytes };
+        let limit_bytes = most_bytes + SMALL_ANSWERS_BYTES;
         Self { limit_bytes, peak_bytes: 0 }
     }
 
@@ -51,6 +52,8 @@ impl Reader {
 
 /// What a buffer may have beside what is in it.
 const ROUNDED_UP_BYTES: usize = 8 << 10;
+/// Answers of at most 4 KiB do not wait for memory: there may be one for each connection, of two to each of three nodes.
+const SMALL_ANSWERS_BYTES: usize = 2 * 3 * (8 << 10);
 /// So many times as much as is told.
 const HELD_TOO_MUCH: usize = 1000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(7);
