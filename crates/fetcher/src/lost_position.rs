@@ -53,7 +53,7 @@ impl State {
         } else {
             self.start(place, diverging.map_or(StartAt::Reset, StartAt::from));
             if let Some(partition) = self.partition_mut(place) {
-                partition.lost();
+                partition.in_place_of(position);
             }
             self.push_reset(error);
         }

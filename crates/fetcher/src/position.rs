@@ -41,8 +41,8 @@ pub(crate) struct Partition {
     former_topic_id: Option<TopicId>,
     /// That it was, the application has yet to be told.
     is_recreated: bool,
-    /// A position was lost, and where to read on is found out.
-    is_reset: bool,
+    /// The position that was lost, where its course is in place of one.
+    lost: Option<i64>,
     pub(crate) leader: Option<Leader>,
     /// What it is read from instead.
     pub(crate) replica: Option<Replica>,
@@ -156,7 +156,7 @@ impl Partition {
             read_topic_id: None,
             former_topic_id: None,
             is_recreated: false,
-            is_reset: false,
+            lost: None,
             leader: None,
             replica: None,
             topic_error: None,
@@ -194,7 +194,7 @@ impl Partition {
         self.cut_answers = 0;
         self.answers_from_behind = 0;
         self.position_epoch = None;
-        (self.is_recreated, self.is_reset) = (false, false);
+        (self.is_recreated, self.lost) = (false, None);
         self.epochs = ReadEpochs::default();
         self.validation = Validation::Done;
         (self.phase, self.position) = match Start::decide(at, policy) {
@@ -223,16 +223,16 @@ impl Partition {
     pub(crate) fn out_of_range(&mut self, generation: u64, policy: AutoOffsetReset) {
         match self.fetch_offset() {
             Some(offset) if policy == AutoOffsetReset::None => self.refuse(generation, Refusal::OutOfRange(offset)),
-            _ => {
+            lost => {
                 self.start(generation, StartAt::Reset, policy);
-                self.lost();
+                self.lost = lost;
             }
         }
     }
 
-    /// The start that it has just been given is in place of a position that was lost.
-    pub(crate) fn lost(&mut self) {
-        self.is_reset = true;
+    /// The course that it has just been set on is in place of a position that was lost.
+    pub(crate) fn in_place_of(&mut self, position: i64) {
+        self.lost = Some(position);
     }
 
     /// Sets a course that leads nowhere. The position stays.
@@ -396,7 +396,7 @@ impl Partition {
         (self.in_flight, self.asked) = (None, None);
         (self.failures, self.not_before) = (0, None);
         // A position may have been lost because of that, before it was known.
-        self.is_recreated = self.fetch_offset().is_some() || self.is_reset;
+        self.is_recreated = self.fetch_offset().or(self.lost).is_some();
     }
 
     /// That the topic was made anew, where the application has yet to be told.
