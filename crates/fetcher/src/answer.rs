@@ -227,11 +227,9 @@ impl State {
         if let Some(broker) = self.brokers.get_mut(&fetch.node) {
             broker.failures = 0;
             broker.not_before = (!answer.throttle_time.is_zero()).then(|| now + answer.throttle_time);
-        }
-        if let Some(broker) = self.brokers.get_mut(&fetch.node)
-            && is_empty_handed
-        {
-            broker.empty_handed = fetch.id;
+            if is_empty_handed {
+                broker.empty_handed = fetch.id;
+            }
         }
         let Some((session, _)) = self.session_of(fetch) else { return hints };
         let was_full = session.is_full();
@@ -305,11 +303,11 @@ impl State {
             self.totals.unwanted_bytes += part.received_bytes as u64;
             return;
         };
-        let not_whole = part.received_bytes.saturating_sub(part.records.len());
+        let not_whole = part.brought.cut as u64;
         if part.corrupt.is_some() {
-            self.totals.given_up_bytes += not_whole as u64;
+            self.totals.given_up_bytes += not_whole;
         } else {
-            self.totals.cut_bytes += not_whole as u64;
+            self.totals.cut_bytes += not_whole;
         }
         if part.error_code != ErrorCode::None {
             self.totals.unwanted_bytes += part.records.len() as u64;
@@ -419,16 +417,11 @@ impl State {
                 self.handle_out_of_range(place, generation);
                 hints.is_for_others = true;
             }
-            error_code if is_answered_by_waiting(error_code) => {
-                if let Some(leader) = part.leader {
+            error_code => {
+                if let Some(leader) = part.leader.filter(|_| is_answered_by_waiting(error_code)) {
                     hints.leaders.push((partition, leader));
                 }
-                self.refresh(place);
-                self.retry_later(place, generation, now);
-            }
-            error_code => {
-                let error = Error::Refused { attempted: "Fetch", partition, node: fetch.node, error_code };
-                self.fail(place, generation, error, now);
+                self.refused("Fetch", fetch.node, place, generation, error_code, now);
             }
         }
     }

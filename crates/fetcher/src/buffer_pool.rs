@@ -277,12 +277,6 @@ impl BufferPool {
     }
 }
 
-impl ResponseBuffers for BufferPool {
-    fn acquire(&self, length: usize) -> Pin<Box<dyn Future<Output = Box<dyn ResponseBuffer>> + Send + '_>> {
-        Box::pin(async move { Box::new(self.acquire_buffer(length).await) as Box<dyn ResponseBuffer> })
-    }
-}
-
 /// The pool as one lane asks it for memory: it shows when an answer has begun to come.
 #[derive(Debug)]
 pub(crate) struct LaneBuffers {
@@ -522,6 +516,10 @@ mod tests {
 
     const KIB: usize = 1024;
 
+    fn acquire(pool: &BufferPool, length: usize) -> Pin<Box<impl Future<Output = Box<PooledBuffer>> + '_>> {
+        Box::pin(async move { Box::new(pool.acquire_buffer(length).await) })
+    }
+
     #[test]
     fn the_longest_answer_within_some_memory_gets_a_buffer_within_it_and_one_byte_more_does_not() {
         let page = PAGE_BYTES;
@@ -545,7 +543,7 @@ mod tests {
     #[test]
     fn a_buffer_comes_back_when_its_last_slice_is_dropped_and_is_used_again() {
         let pool = BufferPool::new(1024 * KIB);
-        let mut buffer = poll_once(&mut pool.acquire(100 * KIB)).unwrap();
+        let mut buffer = poll_once(&mut acquire(&pool, 100 * KIB)).unwrap();
         buffer.memory().fill(7);
         let address = buffer.memory().as_ptr();
         let bytes = buffer.freeze();
@@ -555,7 +553,7 @@ mod tests {
         assert_eq!(pool.used(), rounded(100 * KIB));
         drop(slice);
         assert_eq!(pool.used(), 0);
-        let mut again = poll_once(&mut pool.acquire(99 * KIB)).unwrap();
+        let mut again = poll_once(&mut acquire(&pool, 99 * KIB)).unwrap();
         assert_eq!(again.memory().as_ptr(), address);
         assert_eq!(again.memory().len(), 99 * KIB);
     }
@@ -564,7 +562,7 @@ mod tests {
     fn an_answer_begins_in_the_middle_of_a_page_wherever_its_memory_does() {
         let pool = BufferPool::new(64 * 1024 * KIB);
         for length in [1, 5000, 100 * KIB, 13 * 1024 * KIB] {
-            let mut buffer = poll_once(&mut pool.acquire(length)).unwrap();
+            let mut buffer = poll_once(&mut acquire(&pool, length)).unwrap();
             assert_eq!(buffer.memory().len(), length);
             assert_eq!(buffer.memory().as_ptr().addr() % PAGE_BYTES, PAGE_BYTES / 2);
             buffer.memory().fill(7);
@@ -576,10 +574,10 @@ mod tests {
     #[test]
     fn a_buffer_beyond_the_bound_waits_until_it_is_alone_and_is_not_overtaken() {
         let pool = BufferPool::new(1024 * KIB);
-        let first = poll_once(&mut pool.acquire(10 * KIB)).unwrap();
-        let mut large = pool.acquire(5000 * KIB);
+        let first = poll_once(&mut acquire(&pool, 10 * KIB)).unwrap();
+        let mut large = acquire(&pool, 5000 * KIB);
         assert!(poll_once(&mut large).is_none());
-        let mut small = pool.acquire(1);
+        let mut small = acquire(&pool, 1);
         assert!(poll_once(&mut small).is_none(), "a small one overtook");
         drop(first);
         let large = poll_once(&mut large).unwrap();
@@ -592,10 +590,10 @@ mod tests {
     #[test]
     fn a_waiter_that_gave_up_keeps_nothing() {
         let pool = BufferPool::new(64 * KIB);
-        let first = poll_once(&mut pool.acquire(60 * KIB)).unwrap();
-        let mut dropped = pool.acquire(60 * KIB);
+        let first = poll_once(&mut acquire(&pool, 60 * KIB)).unwrap();
+        let mut dropped = acquire(&pool, 60 * KIB);
         assert!(poll_once(&mut dropped).is_none());
-        let mut kept = pool.acquire(60 * KIB);
+        let mut kept = acquire(&pool, 60 * KIB);
         assert!(poll_once(&mut kept).is_none());
         drop(dropped);
         drop(first);
@@ -607,7 +605,7 @@ mod tests {
     fn memory_kept_for_reuse_stays_within_the_bound_too() {
         let pool = BufferPool::new(1024 * KIB);
         for size in [100, 200, 300, 400, 500, 600] {
-            drop(poll_once(&mut pool.acquire(size * KIB)).unwrap());
+            drop(poll_once(&mut acquire(&pool, size * KIB)).unwrap());
             let memory = pool.shared.memory();
             assert!(memory.used + memory.idle_bytes <= memory.bound);
             assert_eq!(memory.idle.iter().map(Vec::len).sum::<usize>(), memory.idle_bytes);
@@ -629,7 +627,7 @@ mod tests {
         let small = LaneBuffers::new(pool.clone()).waiting_answer();
         assert_eq!((pool.used(), pool.usage().buffered), (SMALL_ANSWER_BYTES, SMALL_ANSWER_BYTES));
         assert!(!small.has_buffer() && pool.usage().held() == 0);
-        let mut waiting = pool.acquire(60 * KIB);
+        let mut waiting = acquire(&pool, 60 * KIB);
         assert!(poll_once(&mut waiting).is_none());
         drop(small);
         let buffer = poll_once(&mut waiting).unwrap();
@@ -653,7 +651,7 @@ mod tests {
     fn memory_that_a_batch_did_not_need_serves_who_waits() {
         let pool = BufferPool::new(64 * KIB);
         assert!(pool.may_grow(60 * KIB));
-        let mut waiting = pool.acquire(50 * KIB);
+        let mut waiting = acquire(&pool, 50 * KIB);
         assert!(poll_once(&mut waiting).is_none());
         assert!(pool.share(vec![0; 60 * KIB], 0).is_empty());
         assert!(poll_once(&mut waiting).is_some());

@@ -273,7 +273,7 @@ struct Sent<'s> {
 }
 
 impl Sent<'_> {
-    /// Hands in what came into these buffers.
+    /// Hands in what came over this link.
     fn finish(mut self, answer: Result<RawResponse, Error>, link: &Link) {
         let Some(fetch) = self.fetch.take() else { return };
         let begun_at = link.buffers.answer_begun_at(); // if it was large

@@ -9,7 +9,6 @@ use ottla_wire::messages::{
 };
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicPartition};
 
-use crate::answer::is_answered_by_waiting;
 use crate::position::{Partition, Phase};
 use crate::state::State;
 use crate::{Error, IsolationLevel, Lookup};
@@ -210,14 +209,8 @@ impl State {
             LookedUp::Found(None) => {
                 self.fail(place, generation, Error::NoOffset { partition: name.clone(), lookup }, now);
             }
-            LookedUp::Refused(error_code) if is_answered_by_waiting(error_code) => {
-                self.refresh(place);
-                self.retry_later(place, generation, now);
-            }
             LookedUp::Refused(error_code) => {
-                let (partition, node) = (name.clone(), start.lookup.node);
-                let error = Error::Refused { attempted: "ListOffsets", partition, node, error_code };
-                self.fail(place, generation, error, now);
+                self.refused("ListOffsets", start.lookup.node, place, generation, error_code, now);
             }
         }
     }

@@ -51,9 +51,9 @@ impl State {
         if tells {
             partition.refuse(generation, Refusal::Truncated(truncation));
         } else {
-            self.start(place, diverging.map_or(StartAt::Reset, StartAt::from));
-            if let Some(partition) = self.partition_mut(place) {
-                partition.in_place_of(position);
+            match diverging {
+                Some(diverging) => self.start(place, diverging.into()),
+                None => partition.out_of_range(generation, policy),
             }
             self.push_reset(error);
         }

@@ -24,7 +24,7 @@ use crate::buffer_pool::Usage;
 use crate::changed::Broker;
 use crate::fetch_size::Arrival;
 use crate::position::Partition;
-use crate::session::{Reading, Session, TopicOf};
+use crate::session::{Reading, Session, SessionRequest, TopicOf};
 use crate::state::State;
 
 /// Which of the two connections to a broker.
@@ -49,6 +49,31 @@ pub(crate) struct Fetch {
     pub(crate) sent_at: Instant,
     /// An answer that has not begun to come by then is late.
     pub(crate) late_at: Instant,
+}
+
+impl Fetch {
+    fn new(
+        id: u64,
+        node: NodeId,
+        lane: Lane,
+        request: SessionRequest,
+        granted: Grant,
+        max_wait: Duration,
+        now: Instant,
+    ) -> Self {
+        let late_at = now + max_wait + LATE;
+        Self {
+            id,
+            node,
+            lane,
+            request: request.into(),
+            aside: Session::default(),
+            granted,
+            max_wait,
+            sent_at: now,
+            late_at,
+        }
+    }
 }
 
 /// What a lane is to do.
@@ -107,18 +132,7 @@ impl State {
         let Self { brokers, partitions, .. } = self;
         let Some(broker) = brokers.get_mut(&node) else { return NextFetch::End };
         let request = broker.session.request(|place| turn(partitions, place));
-        let fetch = Fetch {
-            id,
-            node,
-            lane: Lane::Main,
-            request: Within { versions: request.versions.range(), request: request.into() },
-            aside: Session::default(),
-            granted,
-            max_wait,
-            sent_at: now,
-            late_at: now + max_wait + LATE,
-        };
-        self.send(fetch, now)
+        self.send(Fetch::new(id, node, Lane::Main, request, granted, max_wait, now), now)
     }
 
     /// Brings the session of the main lane up to what is to be read, unless a request of it is on its way.
@@ -190,18 +204,8 @@ impl State {
             }
         }
         let request = session.request(|place| turn(&self.partitions, place));
-        let fetch = Fetch {
-            id,
-            node,
-            lane: Lane::Aside,
-            request: Within { versions: request.versions.range(), request: request.into() },
-            aside: session,
-            granted,
-            max_wait,
-            sent_at: now,
-            late_at: now + max_wait + LATE,
-        };
-        self.send(fetch, now)
+        let fetch = Fetch::new(id, node, Lane::Aside, request, granted, max_wait, now);
+        self.send(Fetch { aside: session, ..fetch }, now)
     }
 
     /// The places of the partitions that may be fetched aside now, and when there will be more.
@@ -280,10 +284,9 @@ impl State {
 
     /// The main lane to a broker ends: the request that tells it that its session is over, if it has one.
     pub(crate) fn end_session(&mut self, node: NodeId) -> Option<Within<FetchRequest>> {
-        let request = self.brokers.get_mut(&node)?.session.end()?;
-        let versions = request.versions.range();
-        let request = FetchRequest { max_wait_ms: 1, ..request.into() };
-        Some(Within { request, versions })
+        let mut end: Within<FetchRequest> = self.brokers.get_mut(&node)?.session.end()?.into();
+        end.request.max_wait_ms = 1;
+        Some(end)
     }
 
     /// The answer to a Fetch has come so.

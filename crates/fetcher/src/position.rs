@@ -215,11 +215,11 @@ impl Partition {
         let (epochs, is_recreated) = (std::mem::take(&mut self.epochs), self.is_recreated);
         self.start(generation, StartAt::Offset(offset), policy);
         (self.epochs, self.is_recreated) = (epochs, is_recreated);
-        self.rewind(offset);
+        self.epochs.rewind(offset);
         self.validate();
     }
 
-    /// The log does not have the fetch offset.
+    /// The log does not have the fetch offset, or cannot say where it parted from what was read.
     pub(crate) fn out_of_range(&mut self, generation: u64, policy: AutoOffsetReset) {
         match self.fetch_offset() {
             Some(offset) if policy == AutoOffsetReset::None => self.refuse(generation, Refusal::OutOfRange(offset)),
@@ -228,11 +228,6 @@ impl Partition {
                 self.lost = lost;
             }
         }
-    }
-
-    /// The course that it has just been set on is in place of a position that was lost.
-    pub(crate) fn in_place_of(&mut self, position: i64) {
-        self.lost = Some(position);
     }
 
     /// Sets a course that leads nowhere. The position stays.

@@ -59,13 +59,11 @@ impl Partition {
         self.fetched_from() == Some(from) && self.replica.is_none() && replica != from
     }
 
-    /// Goes back to the leader. False if that is where it is.
-    pub(crate) fn leave_replica(&mut self) -> bool {
-        let was_there = self.replica.take().is_some();
-        if was_there {
+    /// Goes back to the leader, if it is not there.
+    pub(crate) fn leave_replica(&mut self) {
+        if self.replica.take().is_some() {
             self.in_flight = None;
         }
-        was_there
     }
 }
 
@@ -84,9 +82,11 @@ impl State {
         self.replicas_expire_at = Some(self.replicas_expire_at.map_or(until, |earliest| earliest.min(until)));
     }
 
-    /// Reads from the leader again. False if it does.
-    pub(crate) fn leave_replica(&mut self, place: usize) -> bool {
-        self.partition_mut(place).is_some_and(Partition::leave_replica)
+    /// Reads from the leader again.
+    pub(crate) fn leave_replica(&mut self, place: usize) {
+        if let Some(partition) = self.partition_mut(place) {
+            partition.leave_replica();
+        }
     }
 
     /// A broker cannot be reached, or is late: what is read from it as a replica is read from leaders.

@@ -23,7 +23,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_wire::messages::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic};
-use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, VersionRange};
+use ottla_wire::{ErrorCode, LeaderEpoch, TopicId, VersionRange, Within};
 
 use self::topics::{TopicSlot, Topics};
 
@@ -112,10 +112,13 @@ pub(crate) struct SessionRequest {
     pub(crate) versions: Versions,
 }
 
-impl From<SessionRequest> for FetchRequest {
+impl From<SessionRequest> for Within<FetchRequest> {
     fn from(request: SessionRequest) -> Self {
-        let SessionRequest { session_id, session_epoch, topics, forgotten, versions: _ } = request;
-        Self { session_id, session_epoch, topics, forgotten_topics_data: forgotten, ..Self::default() }
+        let SessionRequest { session_id, session_epoch, topics, forgotten, versions } = request;
+        let forgotten_topics_data = forgotten;
+        let request =
+            FetchRequest { session_id, session_epoch, topics, forgotten_topics_data, ..FetchRequest::default() };
+        Self { request, versions: versions.range() }
     }
 }
 

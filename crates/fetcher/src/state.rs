@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_cluster::{Backoff, Metadata};
-use ottla_wire::{NodeId, TopicPartition};
+use ottla_wire::{ErrorCode, NodeId, TopicPartition};
 
+use crate::answer::is_answered_by_waiting;
 use crate::budget::Budget;
 use crate::buffered::{Buffered, Failure};
 use crate::changed::{Broker, Changed};
@@ -348,6 +349,24 @@ impl State {
         let Some(partition) = self.current(place, generation) else { return };
         partition.untold = true;
         self.buffered.push_failure(place, generation, Failure::Tell(error));
+    }
+
+    /// A broker has answered what was attempted with an error for a partition.
+    pub(crate) fn refused(
+        &mut self,
+        attempted: &'static str,
+        node: NodeId,
+        place: usize,
+        generation: u64,
+        error_code: ErrorCode,
+        now: Instant,
+    ) {
+        if is_answered_by_waiting(error_code) {
+            self.refresh(place);
+            self.retry_later(place, generation, now);
+        } else if let Some(partition) = self.partition(place).map(|partition| partition.name.clone()) {
+            self.fail(place, generation, Error::Refused { attempted, partition, node, error_code }, now);
+        }
     }
 
     /// Something that goes away by itself went wrong; it is tried again after a while.

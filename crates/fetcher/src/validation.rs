@@ -22,7 +22,6 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, LeaderEpoch, NodeId, TopicPartition};
 
 use crate::Error;
-use crate::answer::is_answered_by_waiting;
 use crate::buffered::Failure;
 use crate::position::{Partition, Validation};
 use crate::state::State;
@@ -148,14 +147,7 @@ impl State {
             }
             // Before Kafka 2.3 only those may ask who may administer the cluster.
             ErrorCode::ClusterAuthorizationFailed | ErrorCode::UnsupportedForMessageFormat => self.validated(place),
-            error_code if is_answered_by_waiting(error_code) => {
-                self.refresh(place);
-                self.retry_later(place, generation, now);
-            }
-            error_code => {
-                let (attempted, partition, node) = ("OffsetForLeaderEpoch", name.clone(), asked.node);
-                self.fail(place, generation, Error::Refused { attempted, partition, node, error_code }, now);
-            }
+            error_code => self.refused("OffsetForLeaderEpoch", asked.node, place, generation, error_code, now),
         }
     }
 
