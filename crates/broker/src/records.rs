@@ -170,15 +170,19 @@ pub(crate) fn append_unchecked(log: &mut Log, bytes: &Bytes, records: u32, leade
     base_offset
 }
 
-/// Copies a batch behind what is in the buffer, and writes into it what only the broker knows: neither field is
-/// covered by the CRC.
+/// Copies a batch behind what is in the buffer, and [places](place) it there.
 fn put_in_place(buffer: &mut Vec<u8>, batch: &[u8], base_offset: i64, leader_epoch: i32) {
     let start = buffer.len();
     buffer.extend_from_slice(batch);
-    if let Some(field) = buffer.get_mut(start..start + 8) {
+    place(buffer.get_mut(start..).unwrap_or_default(), base_offset, leader_epoch);
+}
+
+/// Writes into a batch of magic 2 what only the broker knows: neither field is covered by the CRC.
+pub(crate) fn place(batch: &mut [u8], base_offset: i64, leader_epoch: i32) {
+    if let Some(field) = batch.get_mut(..8) {
         field.copy_from_slice(&base_offset.to_be_bytes());
     }
-    if let Some(field) = buffer.get_mut(start + LEADER_EPOCH_AT..start + LEADER_EPOCH_AT + 4) {
+    if let Some(field) = batch.get_mut(LEADER_EPOCH_AT..LEADER_EPOCH_AT + 4) {
         field.copy_from_slice(&leader_epoch.to_be_bytes());
     }
 }

@@ -16,6 +16,7 @@ use ottla_wire::records::{CorruptBatch, RecordBatches};
 
 use super::{BatchEntry, StoredBatch};
 use crate::error::Error;
+use crate::records::place;
 
 /// A log without end or of a given length, made of batches that were prepared once.
 ///
@@ -63,11 +64,7 @@ impl Replay {
         if entries.is_empty() || position != bytes.len() {
             return Err(not_replayable(position, None));
         }
-        for entry in &entries {
-            let start = entry.position as usize;
-            bytes[start + LEADER_EPOCH_AT..start + LEADER_EPOCH_AT + 4].copy_from_slice(&LEADER_EPOCH.to_be_bytes());
-        }
-        put_offsets(&mut bytes, &entries, 0);
+        put_in_place(&mut bytes, &entries, 0);
         let lap = Lap { bytes: bytes.freeze(), batches: entries, offsets: offset, later: Mutex::default() };
         Ok(Self { lap: Arc::new(lap), laps: 1 })
     }
@@ -86,11 +83,6 @@ impl Replay {
     /// The offset behind the last record.
     pub fn end_offset(&self) -> i64 {
         self.lap.offsets.saturating_mul(self.laps as i64)
-    }
-
-    /// How many bytes one lap has.
-    pub fn lap_bytes(&self) -> usize {
-        self.lap.bytes.len()
     }
 
     /// How many bytes all laps have.
@@ -152,7 +144,7 @@ impl Replay {
         // Memory that no answer refers to any more is written into, in place.
         let memory = kept.take().and_then(|(_, bytes)| bytes.try_into_mut().ok());
         let mut memory = memory.unwrap_or_else(|| BytesMut::from(&self.lap.bytes[..]));
-        put_offsets(&mut memory, &self.lap.batches, lap as i64 * self.lap.offsets);
+        put_in_place(&mut memory, &self.lap.batches, lap as i64 * self.lap.offsets);
         let bytes = memory.freeze();
         *kept = Some((lap, bytes.clone()));
         bytes
@@ -171,10 +163,10 @@ impl fmt::Debug for Replay {
     }
 }
 
-fn put_offsets(bytes: &mut [u8], batches: &[BatchEntry], first: i64) {
+/// Gives the batches of a lap that begins with the offset `first` their offsets.
+fn put_in_place(bytes: &mut [u8], batches: &[BatchEntry], first: i64) {
     for entry in batches {
-        let start = entry.position as usize;
-        bytes[start..start + 8].copy_from_slice(&(first + entry.base_offset).to_be_bytes());
+        place(&mut bytes[entry.position as usize..], first + entry.base_offset, LEADER_EPOCH);
     }
 }
 
@@ -184,9 +176,6 @@ fn not_replayable(position: usize, source: Option<CorruptBatch>) -> Error {
 
 /// A replayed topic is new, and its leaders are those that it was made with.
 const LEADER_EPOCH: i32 = 0;
-
-/// Where a batch states its leader's epoch.
-const LEADER_EPOCH_AT: usize = 12;
 
 /// No log has more offsets or bytes than this: room for what is appended behind.
 const MOST_OF_A_LOG: u64 = 1 << 60;
