@@ -160,7 +160,6 @@ public final class Peer {
         return answers;
     }
 
-    /** Makes `node` the preferred leader of the partition, elects it, and waits until it leads. */
     static JsonNode deleteRecords(JsonNode request) throws Exception {
         TopicPartition partition = new TopicPartition(request.get("topic").asText(), request.get("partition").asInt());
         RecordsToDelete before = RecordsToDelete.beforeOffset(request.get("offset").asLong());
@@ -179,6 +178,7 @@ public final class Peer {
         }
     }
 
+    /** Makes `node` the preferred leader of the partition, elects it, and waits until it leads. */
     static JsonNode moveLeader(JsonNode request) throws Exception {
         String topic = request.get("topic").asText();
         TopicPartition partition = new TopicPartition(topic, request.get("partition").asInt());

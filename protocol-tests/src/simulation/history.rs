@@ -1,6 +1,7 @@
 //! What happened, in order, each event with its virtual time: what a checker judges, what a failure is told by, and what two
 //! runs of one seed are compared by.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -88,4 +89,15 @@ pub fn digest<E: fmt::Display>(entries: &[Entry<E>]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(text(entries).as_bytes());
     hasher.finish()
+}
+
+/// An error with its causes, as an event tells it.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -10,5 +10,5 @@ mod history;
 mod run;
 pub mod seeds;
 
-pub use self::history::{Entry, History, digest, text};
+pub use self::history::{Entry, History, chain, digest, text};
 pub use self::run::{Mishap, Run, Violation, run_alone};

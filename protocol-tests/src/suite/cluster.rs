@@ -345,7 +345,7 @@ fn rack(node: i32) -> String {
 }
 
 /// The topic as the cluster has it now; `None` while it cannot say.
-async fn describe(client: &Client, topic: &str) -> Option<TopicDescription> {
+pub(super) async fn describe(client: &Client, topic: &str) -> Option<TopicDescription> {
     client.admin().describe_topics([topic]).await.ok()?.all().ok()?.pop()
 }
 

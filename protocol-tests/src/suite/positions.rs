@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla::admin::{NewTopic, TopicDescription, TopicResults};
+use ottla::admin::{NewTopic, TopicResults};
 use ottla::{Acks, AutoOffsetReset, Client, Consumer, NodeId, StartAt, TopicPartition, WallClock};
 
+use super::cluster::describe;
 use super::io::{contents, read, send_all};
 use super::{TestCluster, case_table, eventually};
 use crate::record::PlainRecord;
@@ -38,10 +39,6 @@ fn earliest(client: &Client, topic: &str) -> Consumer {
 
 fn offsets(records: &[PlainRecord]) -> Vec<i64> {
     records.iter().map(|record| record.offset.unwrap()).collect()
-}
-
-async fn describe(client: &Client, topic: &str) -> Option<TopicDescription> {
-    client.admin().describe_topics([topic]).await.ok()?.all().ok()?.pop()
 }
 
 async fn a_topic_made_anew_is_read_from_its_start(cluster: TestCluster) {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ottla::{LeaderEpoch, NodeId, TopicPartition};
+use ottla::{NodeId, TopicPartition};
 use ottla_broker::EmbeddedCluster;
 use ottla_wire::compression::Compressor;
 use ottla_wire::records::{BatchBuilder, ProducerState, RecordBatches};
@@ -119,7 +119,7 @@ impl Logs {
             state.last = match last_batch {
                 Some(bytes) => {
                     let batch = RecordBatches::new(bytes).next().unwrap().unwrap();
-                    let LeaderEpoch(epoch) = LeaderEpoch(batch.partition_leader_epoch());
+                    let epoch = batch.partition_leader_epoch();
                     let first = self.numbers[&(log.clone(), batch.base_offset(), epoch)];
                     Some(first + (batch.last_offset() - batch.base_offset()) as u64)
                 }

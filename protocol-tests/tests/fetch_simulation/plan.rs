@@ -152,7 +152,6 @@ impl<'p> Plan<'p> {
         }
     }
 
-    /// While a node is away, the others are needed.
     fn pause_or_resume_replication(&mut self) -> Action {
         let node = self.node();
         if let Some(place) = self.paused.iter().position(|paused| *paused == node) {

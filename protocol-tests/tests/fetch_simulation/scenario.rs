@@ -38,7 +38,7 @@ pub(crate) struct Scenario {
 /// How bad it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
-    /// Nothing goes wrong, nobody seeks or pauses: everything is to be read once, and no partition is to wait for long.
+    /// Nothing goes wrong, nobody seeks or pauses: everything is to be read once.
     Calm,
     /// Anything goes wrong, and no log loses what could be read.
     Rough,
@@ -124,8 +124,8 @@ pub(crate) enum Place {
     Beyond(i64),
 }
 
-/// Something that happens to the cluster, its logs, or a reader. Partitions and readers are drawn as numbers, and taken modulo
-/// how many there are by then.
+/// Something that happens to the cluster, its logs, or a reader. The partition that a reader seeks, pauses or resumes is drawn as a
+/// number, and taken modulo how many it reads by then.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Write {

@@ -55,6 +55,7 @@ pub(crate) fn check(history: &[Entry], scenario: &Scenario) -> Vec<Violation> {
     for Unseen { at, what, .. } in checker.unseen {
         checker.violations.push(Violation { rule: Rule::Reasons, at, what });
     }
+    checker.violations.sort_by_key(|violation| violation.at);
     checker.violations
 }
 

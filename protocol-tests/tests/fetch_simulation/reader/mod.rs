@@ -18,6 +18,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use ottla::consumer::{Error, FetchError};
 use ottla::{Batch, Client, Connector, Consumer, ConsumerHandle, StartAt, TopicPartition};
+use protocol_tests::simulation::chain;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -261,17 +262,6 @@ impl Reader {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// An error with its causes.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// How long a close is given.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use ottla::consumer::{Error, assignor};
 use ottla::{AutoOffsetReset, Batch, Client, Connector, Consumer, ConsumerHandle, ErrorCode};
+use protocol_tests::simulation::chain;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -379,17 +380,6 @@ impl Member {
     fn has_revoked(&self) -> u32 {
         self.revocations.load(Ordering::Relaxed)
     }
-}
-
-/// An error with its causes.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// How long a close is given.
