@@ -25,13 +25,16 @@ def target_directory():
     return pathlib.Path(json.loads(told)["target_directory"])
 
 
+def pinned(command, cpu=None):
+    """The command as text, on one CPU if that is named."""
+    return ([] if cpu is None else ["taskset", "-c", str(cpu)]) + [str(part) for part in command]
+
+
 class Server:
-    """A server that says `bootstrap HOST:PORT` when it serves. Ended by `close`, or with its standard input."""
+    """A server that says `bootstrap HOST:PORT` when it serves. Ended by `close`: with its standard input, or else killed."""
 
     def __init__(self, command, cpu=None):
-        pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
-        self.process = subprocess.Popen(pin + [str(part) for part in command], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(pinned(command, cpu), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.said = []
         for line in self.process.stdout:
             self.said.append(line.strip())
@@ -75,7 +78,7 @@ def fill(programs, brokers, topic, messages, size, compression="none", partition
     command = [programs / "ottla-bench", "produce", "--brokers", brokers, "--topic", topic, "--messages", messages,
                "--size", size, "--compression", compression, "--partitions", partitions, "--batch-bytes", batch_bytes,
                "--linger-ms", 50, *arguments]
-    written = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    written = subprocess.run(pinned(command), check=True, capture_output=True, text=True)
     assert json.loads(written.stdout)["failures"] == 0, written.stdout
 
 
@@ -124,10 +127,9 @@ def resident_kib(pid):
 
 def run(command, cpu=None, timeout=300):
     """Runs a client to its end. Returns a line of results without scenario, name and round."""
-    pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
     before = loopback_bytes()
     try:
-        ended = subprocess.run(pin + [str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True,
+        ended = subprocess.run(pinned(command, cpu), stdin=subprocess.DEVNULL, capture_output=True,
                                text=True, timeout=timeout)
         status, said = ended.returncode, ended.stdout.strip().splitlines()
         if status != 0:
@@ -138,11 +140,9 @@ def run(command, cpu=None, timeout=300):
     return {"rc": status, "loopback": loopback_bytes() - before, "load": round(load(), 2), "result": json.loads(line)}
 
 
-def watch(command, settle_s, watch_s, cpu=None):
+def watch(command, settle_s, watch_s):
     """Runs a client that waits: after `settle_s` seconds, what it costs in `watch_s` more. Then it is killed."""
-    pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
-    process = subprocess.Popen(pin + [str(part) for part in command], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(pinned(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         time.sleep(settle_s)
         if process.poll() is not None:

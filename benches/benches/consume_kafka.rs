@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ottla::admin::NewTopic;
 use ottla::{Client, Compression, ProducerRecord};
-use ottla_benches::{Payload, Reader, thread_seconds};
+use ottla_benches::{PAYLOAD_SEED, Payload, Reader, timed};
 use protocol_tests::kafka::{self, KafkaCluster, Toolbox};
 use tokio::runtime::Runtime;
 
@@ -25,14 +25,17 @@ fn consume(criterion: &mut Criterion) {
         Ok(brokers) => brokers,
         Err(reason) => return println!("consume-kafka: ignored: {reason}"),
     };
+    let topics = [Compression::None, Compression::Lz4, Compression::Zstd]
+        .map(|compression| (compression, format!("ottla-bench-{}-{compression}", std::process::id())));
+    for (compression, topic) in &topics {
+        runtime.block_on(fill(&brokers, topic, *compression));
+    }
     for (time, of_thread) in [("processor", true), ("clock", false)] {
         let mut group = criterion.benchmark_group(format!("consume-kafka/{time}"));
         group.sample_size(10).throughput(Throughput::Elements(RECORDS));
-        for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
-            let topic = format!("ottla-bench-{}-{time}-{compression}", std::process::id());
-            runtime.block_on(fill(&brokers, &topic, compression));
+        for (compression, topic) in &topics {
             group.bench_function(BenchmarkId::from_parameter(compression), |bencher| {
-                bencher.iter_custom(|iterations| (0..iterations).map(|_| read_all(&brokers, &topic, of_thread)).sum());
+                bencher.iter_custom(|iterations| (0..iterations).map(|_| read_all(&brokers, topic, of_thread)).sum());
             });
         }
         group.finish();
@@ -56,7 +59,7 @@ async fn fill(brokers: &str, topic: &str, compression: Compression) {
     made.expect("an answer").all().expect("the topic is made");
     let producer = client.producer().compression(compression).linger(Duration::from_millis(50)).batch_size(128 << 10);
     let producer = producer.build().expect("settings that can be");
-    let mut payload = Payload::new(VALUE_BYTES, 42);
+    let mut payload = Payload::new(VALUE_BYTES, PAYLOAD_SEED);
     for number in 0..RECORDS {
         let partition = (number / 1000 % PARTITIONS as u64) as i32;
         let record = ProducerRecord::new(topic).partition(partition).value(payload.next_value());
@@ -67,18 +70,12 @@ async fn fill(brokers: &str, topic: &str, compression: Compression) {
 }
 
 /// What reading all of a topic takes, from the first record on.
-#[allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 fn read_all(brokers: &str, topic: &str, of_thread: bool) -> Duration {
     let mut reader = Reader::new(brokers, None, topic, 1, &[]);
     let first = reader.read(1).records;
-    let (clock, thread) = (std::time::Instant::now(), thread_seconds().filter(|_| of_thread));
-    let rest = reader.read(RECORDS - first);
+    let (rest, taken) = timed(of_thread, || reader.read(RECORDS - first));
     assert_eq!(first + rest.records, RECORDS);
-    let taken = match (thread, thread_seconds()) {
-        (Some(before), Some(after)) => Duration::from_secs_f64((after - before).max(0.0)),
-        _ => clock.elapsed(),
-    };
-    taken.max(Duration::from_nanos(1))
+    taken
 }
 
 criterion_group!(benches, consume);

@@ -9,12 +9,10 @@
 //! - `consumers`: one, and two in the same thread, which together read as much.
 #![allow(missing_docs, reason = "criterion's macros make functions without")]
 
-use std::time::Duration;
-
 use allocation_counter::{CountingAllocator, measure};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ottla::Compression;
-use ottla_benches::{Reader, ReplayServer, ReplayShape, ReplayTopic, thread_seconds};
+use ottla_benches::{Reader, ReplayServer, ReplayShape, ReplayTopic, timed};
 use ottla_broker::{Replay, Transport};
 use ottla_connection::MemoryNetwork;
 
@@ -30,7 +28,7 @@ fn consume(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("consume/{value_bytes}"));
         for compression in Compression::ALL {
             let shape = ReplayShape::of_batches(value_bytes, 128 << 10, compression);
-            let server = server(ReplayShape { lap_bytes: lap_bytes(16 << 20), ..shape }, 12);
+            let server = server(ReplayShape { lap_bytes: 16 << 20, ..shape }, 12);
             let reader = reader(&server, 1, &[]);
             bench(&mut group, BenchmarkId::from_parameter(compression), reader);
         }
@@ -104,24 +102,11 @@ fn bench(
     group.bench_function(id, |bencher| {
         bencher.iter_custom(|iterations| {
             let wanted = iterations * RECORDS;
-            let (read, taken) = timed(|| reader.read(wanted).records);
+            let (read, taken) = timed(true, || reader.read(wanted).records);
             // A poll gives whole batches, so it is a little more than what was wanted.
             taken.mul_f64(wanted as f64 / read as f64)
         });
     });
-}
-
-/// What `action` takes of this thread's processor time.
-#[allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
-fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
-    let (clock, thread) = (std::time::Instant::now(), thread_seconds());
-    let result = action();
-    let taken = match (thread, thread_seconds()) {
-        (Some(before), Some(after)) => Duration::from_secs_f64((after - before).max(0.0)),
-        _ => clock.elapsed(),
-    };
-    // Criterion takes no iteration that takes no time.
-    (result, taken.max(Duration::from_nanos(1)))
 }
 
 criterion_group!(benches, consume, growth, consumers);

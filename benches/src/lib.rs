@@ -4,12 +4,14 @@
 //! and plots of what the programs print.
 #![forbid(unsafe_code)]
 
+mod command_line;
 mod payload;
 mod reader;
 mod replay;
 mod usage;
 
-pub use payload::Payload;
+pub use command_line::{Failure, Setting, with_causes};
+pub use payload::{PAYLOAD_SEED, Payload};
 pub use reader::{Read, Reader};
 pub use replay::{ReplayServer, ReplayShape, ReplayTopic};
-pub use usage::{Usage, thread_seconds};
+pub use usage::{Usage, timed};

@@ -4,6 +4,9 @@
 //! that vary; a value shorter than 64 bytes is such digits only. The digits come from splitmix64, and the last byte
 //! always varies, so that a checksum of last bytes says something.
 
+/// The seed of the programs for other clients, with which all write and read the same bytes.
+pub const PAYLOAD_SEED: u64 = 42;
+
 /// What 100 bytes look like before their varying digits are put in.
 const TEMPLATE: &[u8; 100] =
     br#"{"user":"u-00000000","page":"/item/00000","ref":"/cat/000","agent":"Mozilla/5.0 (X11;Linux)","ok":1}"#;

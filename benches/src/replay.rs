@@ -13,10 +13,7 @@ use ottla_wire::compression::Compressor;
 use ottla_wire::records::{BatchBuilder, ProducerState};
 use tokio::sync::oneshot;
 
-use crate::Payload;
-
-/// Those of the programs for other clients, so that all read the same bytes.
-const PAYLOAD_SEED: u64 = 42;
+use crate::{PAYLOAD_SEED, Payload};
 
 /// When the first record was written: a day in 2023.
 const BASE_TIMESTAMP: i64 = 1_700_000_000_000;

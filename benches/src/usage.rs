@@ -1,6 +1,7 @@
 //! What the process, or a thread of it, has cost so far.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 /// Processor time, in seconds, and peak memory of this process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,9 +38,23 @@ impl Usage {
     }
 }
 
+/// Does something, and says what it has taken of this thread's processor time, which has the kernel's part in it. It is the time on the
+/// clock where that is asked for, or where the system does not count threads.
+#[allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
+pub fn timed<T>(of_thread: bool, action: impl FnOnce() -> T) -> (T, Duration) {
+    let (clock, thread) = (Instant::now(), thread_seconds().filter(|_| of_thread));
+    let result = action();
+    let taken = match (thread, thread_seconds()) {
+        (Some(before), Some(after)) => Duration::from_secs_f64((after - before).max(0.0)),
+        _ => clock.elapsed(),
+    };
+    // Criterion takes no iteration that takes no time.
+    (result, taken.max(Duration::from_nanos(1)))
+}
+
 /// The processor seconds of the thread that calls it, `None` where the system does not count them.
 #[cfg(target_os = "linux")]
-pub fn thread_seconds() -> Option<f64> {
+fn thread_seconds() -> Option<f64> {
     use nix::sys::resource::{UsageWho, getrusage};
 
     let usage = getrusage(UsageWho::RUSAGE_THREAD).ok()?;
@@ -48,7 +63,7 @@ pub fn thread_seconds() -> Option<f64> {
 
 /// The processor seconds of the thread that calls it, `None` where the system does not count them.
 #[cfg(not(target_os = "linux"))]
-pub fn thread_seconds() -> Option<f64> {
+fn thread_seconds() -> Option<f64> {
     None
 }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ottla::Compression;
+use ottla_benches::Setting;
 
 /// One run of one operation, told in one line of JSON.
 #[derive(Debug, Parser)]
@@ -59,26 +60,10 @@ pub(crate) struct Consume {
     pub(crate) from_beginning: bool,
     /// A setting of the consumer by Kafka's name or Ottla's: `fetch.max.bytes=1048576`. May be repeated.
     #[arg(long = "property", value_name = "NAME=VALUE")]
-    pub(crate) properties: Vec<Property>,
+    pub(crate) properties: Vec<Setting>,
     /// Process no more than so many messages a second, as a slow application does: the time is spent between polls.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rate: Option<u64>,
-}
-
-/// A setting by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Property {
-    pub(crate) name: String,
-    pub(crate) value: String,
-}
-
-impl FromStr for Property {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, value) = text.split_once('=').ok_or("it is not NAME=VALUE")?;
-        Ok(Self { name: name.to_owned(), value: value.to_owned() })
-    }
 }
 
 #[derive(Args, Debug)]
@@ -211,9 +196,9 @@ mod tests {
 
     #[test]
     fn settings_and_topics_are_told_from_their_names() {
-        let setting = Property { name: "fetch.max.bytes".to_owned(), value: "1".to_owned() };
+        let setting = Setting { name: "fetch.max.bytes".to_owned(), value: "1".to_owned() };
         assert_eq!("fetch.max.bytes=1".parse(), Ok(setting));
-        assert!("fetch.max.bytes".parse::<Property>().is_err());
+        assert!("fetch.max.bytes".parse::<Setting>().is_err());
         assert_eq!("t:3".parse(), Ok(TopicArgument { name: "t".to_owned(), partitions: 3 }));
         assert!("t".parse::<TopicArgument>().is_err() && "t:x".parse::<TopicArgument>().is_err());
     }

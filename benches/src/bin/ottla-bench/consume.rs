@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ottla::{AutoOffsetReset, Client};
 
-use crate::Failure;
 use crate::arguments::Consume;
 use crate::report::{Run, Tally};
+use ottla_benches::Failure;
 
 /// How long nothing may arrive before the run has failed.
 const IDLE_LIMIT: Duration = Duration::from_mins(1);

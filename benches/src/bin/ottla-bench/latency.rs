@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::{BufMut, BytesMut};
 use ottla::{AutoOffsetReset, Client, Consumer, Producer, ProducerRecord};
 
-use crate::Failure;
 use crate::arguments::Latency;
 use crate::report::Run;
+use ottla_benches::Failure;
 
 /// The size of each message's value.
 const VALUE_BYTES: usize = 100;

@@ -27,15 +27,12 @@ mod produce;
 mod report;
 mod serve;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Operation, RuntimeKind};
 use clap::Parser;
+use ottla_benches::{Failure, with_causes};
 use tokio::runtime::{Builder, Runtime};
-
-/// What went wrong, whichever crate it came from.
-pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -66,16 +63,4 @@ fn runtime(kind: RuntimeKind) -> Result<Runtime, std::io::Error> {
         RuntimeKind::CurrentThread => Builder::new_current_thread().enable_all().build(),
         RuntimeKind::MultiThread => Builder::new_multi_thread().enable_all().build(),
     }
-}
-
-/// An error and what caused it, outermost first: no error of ours repeats its source's text.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -4,18 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use ottla::{Acks, Client, Compression, ProducerRecord};
-use ottla_benches::Payload;
+use ottla_benches::{PAYLOAD_SEED, Payload};
 
-use crate::Failure;
 use crate::arguments::{Acknowledgements, Produce};
 use crate::report::{Run, Tally};
+use ottla_benches::Failure;
 
 /// How many answers may be outstanding before the oldest is waited for. More than the producer's memory holds
 /// records, so this bounds the handles and never holds back a record.
 const MAX_OUTSTANDING: usize = 1_000_000;
-
-/// Those of the other clients, so that all produce the same bytes.
-const PAYLOAD_SEED: u64 = 42;
 
 /// What a request may hold at least: the default, which is too little for larger batches.
 const LEAST_REQUEST_BYTES: usize = 1024 * 1024;

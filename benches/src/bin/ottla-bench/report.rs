@@ -5,7 +5,7 @@ use std::time::Instant;
 use ottla_benches::Usage;
 use serde_json::{Value, json};
 
-use crate::Failure;
+use ottla_benches::Failure;
 
 /// The messages of a run, added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,11 +70,10 @@ impl Run {
 
     /// The line of a run whose last message is there.
     pub(crate) fn finish(&self, tally: Tally, failures: u64) -> Result<String, Failure> {
-        let end = Instant::now();
-        let mut line = self.common(end)?;
+        let (end, now) = (Instant::now(), Usage::now()?);
+        let mut line = self.common(end, now);
         let (first, usage) = self.first.unwrap_or((self.start, self.usage));
         let from_first = end - first;
-        let now = Usage::now()?;
         line["cpu_user_from_first"] = json!(now.user_seconds - usage.user_seconds);
         line["cpu_sys_from_first"] = json!(now.system_seconds - usage.system_seconds);
         for (name, figure) in &self.more {
@@ -90,7 +89,7 @@ impl Run {
 
     /// The line of a latency run, whose latencies are in nanoseconds.
     pub(crate) fn finish_latency(&self, sent: u64, rate: u64, mut latencies: Vec<u64>) -> Result<String, Failure> {
-        let mut line = self.common(Instant::now())?;
+        let mut line = self.common(Instant::now(), Usage::now()?);
         latencies.sort_unstable();
         line["rate"] = json!(rate);
         line["sent"] = json!(sent);
@@ -101,9 +100,8 @@ impl Run {
         Ok(line.to_string())
     }
 
-    fn common(&self, end: Instant) -> Result<Value, Failure> {
-        let usage = Usage::now()?;
-        Ok(json!({
+    fn common(&self, end: Instant, usage: Usage) -> Value {
+        json!({
             "peer": "ottla",
             "version": env!("CARGO_PKG_VERSION"),
             "op": self.operation,
@@ -112,7 +110,7 @@ impl Run {
             "cpu_user": usage.user_seconds - self.usage.user_seconds,
             "cpu_sys": usage.system_seconds - self.usage.system_seconds,
             "max_rss_kb": usage.max_resident_kib,
-        }))
+        })
     }
 }
 

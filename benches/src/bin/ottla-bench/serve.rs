@@ -6,8 +6,8 @@ use ottla::Compression;
 use ottla_benches::{ReplayServer, ReplayShape, ReplayTopic};
 use ottla_broker::{Replay, Transport};
 
-use crate::Failure;
 use crate::arguments::Serve;
+use ottla_benches::Failure;
 
 /// Serves until the process is killed.
 #[allow(clippy::disallowed_methods, reason = "a process that only serves has nothing else to do")]

@@ -8,7 +8,7 @@ use protocol_tests::kafka::{self, KafkaCluster, Toolbox};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::Failure;
+use ottla_benches::Failure;
 
 const TOPIC: &str = "close";
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::Failure;
+use ottla_benches::Failure;
 
 const TOPIC: &str = "failover";
 /// A record is written each time that so long has passed.

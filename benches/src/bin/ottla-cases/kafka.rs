@@ -6,7 +6,9 @@ use std::time::Duration;
 use protocol_tests::kafka::{self, KafkaCluster, Toolbox};
 use tokio::net::TcpListener;
 
-use crate::{Failure, Setting, delay};
+use ottla_benches::Failure;
+
+use crate::delay;
 
 /// Runs real brokers on loopback until standard input ends. Says `bootstrap HOST:PORT,...` when they serve.
 #[derive(Debug, clap::Args)]
@@ -14,9 +16,6 @@ pub(crate) struct Arguments {
     /// How many brokers, 1 to 3.
     #[arg(long, default_value_t = 1)]
     nodes: usize,
-    /// A setting of the brokers by its name. May be repeated.
-    #[arg(long = "setting", value_name = "NAME=VALUE")]
-    settings: Vec<Setting>,
     /// Puts the one broker so far away that an answer takes this long, whatever the bandwidth.
     #[arg(long)]
     round_trip_ms: Option<u64>,
@@ -25,9 +24,6 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let toolbox = Toolbox::find(&kafka::version())?;
     let mut builder = KafkaCluster::builder(toolbox).nodes(arguments.nodes);
-    for Setting { name, value } in &arguments.settings {
-        builder = builder.setting(name, value);
-    }
     let proxy = match arguments.round_trip_ms {
         None => None,
         Some(_) if arguments.nodes > 1 => return Err("only one broker can be far away".into()),

@@ -1,8 +1,8 @@
 //! `ottla-cases`: what the scripts of these benchmarks need besides clients, and what only a look from inside can measure.
 //!
 //! ```text
-//! ottla-cases kafka [--nodes 3] [--setting NAME=VALUE]... [--round-trip-ms 20]    real brokers, until standard input ends
-//! ottla-cases topic --brokers B --topic T --partitions P [--config NAME=VALUE]...  makes a topic
+//! ottla-cases kafka [--nodes 3] [--round-trip-ms 20]    real brokers, until standard input ends
+//! ottla-cases topic --brokers B --topic T --partitions P [--nodes 1] [--config NAME=VALUE]...  makes a topic
 //! ottla-cases failover [--rounds 5]     from a broker's SIGKILL to the first record from the next leader
 //! ottla-cases close [--rounds 3]        `close` while every broker is silent
 //! ```
@@ -16,14 +16,10 @@ mod failover;
 mod kafka;
 mod topic;
 
-use std::error::Error;
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
-
-/// What went wrong, whichever crate it came from.
-pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+use ottla_benches::with_causes;
 
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -40,22 +36,6 @@ enum Command {
     Close(closing::Arguments),
 }
 
-/// A setting by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Setting {
-    pub(crate) name: String,
-    pub(crate) value: String,
-}
-
-impl FromStr for Setting {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, value) = text.split_once('=').ok_or("it is not NAME=VALUE")?;
-        Ok(Self { name: name.to_owned(), value: value.to_owned() })
-    }
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -67,13 +47,7 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let mut text = failure.to_string();
-            let mut cause = failure.source();
-            while let Some(error) = cause {
-                text = format!("{text}: {error}");
-                cause = error.source();
-            }
-            eprintln!("ottla-cases: {text}");
+            eprintln!("ottla-cases: {}", with_causes(&*failure));
             ExitCode::FAILURE
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla::admin::NewTopic;
 use ottla::{Client, NodeId, TopicPartition};
 
-use crate::{Failure, Setting};
+use ottla_benches::{Failure, Setting};
 
 /// How long the brokers may take.
 const PATIENCE: Duration = Duration::from_mins(2);
